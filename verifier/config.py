@@ -1,0 +1,274 @@
+"""The configuration file (``VERIFIER_CONFIG``, TOML): providers, gateways, policies, links, times.
+
+Secrets never stand in the file: they are references, ``"env:NAME"`` or ``"file:/path"``, resolved
+when a provider is built. Unknown keys are refused with the nearest known name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from datetime import time
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from verifier.errors import ConfigError
+from verifier.outcomes import Lane
+from verifier.settings import settings
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _check_secret_reference(value: str) -> str:
+    if not value.startswith(("env:", "file:")):
+        raise ValueError('a secret must be a reference: "env:NAME" or "file:/path/to/secret"')
+    return value
+
+
+SecretRef = Annotated[str, AfterValidator(_check_secret_reference)]
+TimeOfDay = Annotated[time, Field(description='such as "09:00"')]
+
+
+def resolve_secret(reference: str) -> str:
+    """The secret that ``env:NAME`` or ``file:/path`` points to. Raises ConfigError if absent."""
+    scheme, _, rest = reference.partition(":")
+    if scheme == "env":
+        value = os.environ.get(rest)
+        if not value:
+            raise ConfigError(
+                f"The environment variable {rest} is not set.",
+                fix=f"Export {rest}, or change the reference in the configuration file.",
+            )
+        return value
+    try:
+        return Path(rest).read_text("utf-8").strip()
+    except OSError as error:
+        raise ConfigError(
+            f"The secret file {rest} cannot be read ({error.strerror}).",
+            fix="Create it with mode 0600, readable by the account of the workers.",
+        ) from error
+
+
+class ProviderConfig(_Strict):
+    """``[providers.NAME]``: an API that verifies numbers of some lanes."""
+
+    kind: Literal["tencent"]
+    action: Literal[
+        "PhoneVerification",
+        "PhoneVerificationCMCC",
+        "PhoneVerificationCUCC",
+        "PhoneVerificationCTCC",
+    ] = "PhoneVerification"
+    endpoint: str = "https://faceid.tencentcloudapi.com"
+    secret_id: SecretRef
+    secret_key: SecretRef
+    lanes: tuple[Lane, ...]
+    preference: int = Field(1, ge=1, le=99, description="lower is asked first")
+    qps: float = Field(20.0, gt=0, le=100_000)
+    timeout: float = Field(8.0, gt=0, le=30, description="total deadline of a call, seconds")
+    connect_timeout: float = Field(2.0, gt=0, le=10)
+    detailed: bool = Field(False, description="VerifyMode 1: says which element differs, dearer")
+
+    @field_validator("endpoint")
+    @classmethod
+    def _https(cls, value: str) -> str:
+        return _check_endpoint(value)
+
+
+class GatewayConfig(_Strict):
+    """``[gateways.NAME]``: an API that reaches a person."""
+
+    kind: Literal["jpush", "aliyun_sms"]
+    endpoint: str = ""
+    key_id: SecretRef
+    key_secret: SecretRef
+    qps: float = Field(20.0, gt=0, le=100_000)
+    timeout: float = Field(8.0, gt=0, le=30)
+    connect_timeout: float = Field(2.0, gt=0, le=10)
+    preference: int = Field(1, ge=1, le=99)
+    sign_name: str | None = Field(None, description="SMS: the approved signature")
+    templates: dict[str, str] = Field(
+        default_factory=dict,
+        description="SMS: template name and locale → the vendor's template code",
+    )
+
+    @field_validator("endpoint")
+    @classmethod
+    def _https(cls, value: str) -> str:
+        return _check_endpoint(value) if value else value
+
+    @model_validator(mode="after")
+    def _complete(self) -> GatewayConfig:
+        if self.kind == "aliyun_sms" and not (self.sign_name and self.templates):
+            raise ValueError("an aliyun_sms gateway needs sign_name and templates")
+        return self
+
+
+def _check_endpoint(value: str) -> str:
+    if not value.startswith("https://") and not value.startswith("http://127.0.0.1"):
+        raise ValueError("must be https:// (plain http only to 127.0.0.1)")
+    return value.rstrip("/")
+
+
+class EngineConfig(_Strict):
+    """``[engine]``: how the drain works. Seconds unless named otherwise."""
+
+    threads: int = Field(16, ge=1, le=256, description="calls in flight per worker process")
+    slots_per_lane: int = Field(2, ge=1, le=64, description="drains a lane may have at once")
+    drain_seconds: float = Field(10.0, gt=0, le=60)
+    flush_seconds: float = Field(0.5, gt=0, le=5)
+    chunk: int = Field(64, ge=1, le=5000, description="most rows claimed at once")
+    lease_seconds: float = Field(45.0, gt=1, le=600)
+    ring_seconds: float = Field(15.0, gt=0, le=300, description="a ring unanswered so long is lost")
+    deadline_hours: float = Field(24.0, gt=0)
+    interactive_share: float = Field(0.1, ge=0, lt=1, description="of every provider's rate")
+
+    @model_validator(mode="after")
+    def _lease_outlives_drain(self) -> EngineConfig:
+        if self.lease_seconds < self.drain_seconds + 2:
+            raise ValueError("lease_seconds must exceed drain_seconds by the longest call")
+        return self
+
+
+class ReminderConfig(_Strict):
+    """``[reminders]``: whom we may reach, when, and with which links."""
+
+    enabled: bool = True
+    send_from: time = time(9, 0)
+    send_until: time = time(20, 0)
+    link: str = "https://verify.example.com/mobile"
+    allowed_links: tuple[str, ...] = ("https://verify.example.com/",)
+    max_steps: int = Field(3, ge=1, le=10)
+    days_between_steps: int = Field(3, ge=1, le=90)
+
+    @model_validator(mode="after")
+    def _official(self) -> ReminderConfig:
+        if not all(
+            prefix.startswith("https://") and prefix.endswith("/") for prefix in self.allowed_links
+        ):
+            raise ValueError('every allowed link must begin with "https://" and end with "/"')
+        if not self.link.startswith(self.allowed_links):
+            raise ValueError("link is not covered by allowed_links")
+        return self
+
+
+class AuditConfig(_Strict):
+    """``[audit]``: what the nightly scan re-queues. Days are calendar days unless named."""
+
+    recheck_verified_days: int = Field(180, ge=1)
+    recheck_no_record_working_days: int = Field(10, ge=1)
+    recheck_inactive_days: int = Field(7, ge=1)
+
+
+class TimetableConfig(_Strict):
+    """``[timetable]``: business times of the daily jobs, overriding ``beat_schedule.py``."""
+
+    audit: time | None = None
+    reminders_plan: time | None = None
+
+
+class Config(_Strict):
+    business_time_zone: str = "Asia/Shanghai"
+    providers: dict[str, ProviderConfig] = Field(default_factory=dict)
+    gateways: dict[str, GatewayConfig] = Field(default_factory=dict)
+    engine: EngineConfig = EngineConfig()
+    reminders: ReminderConfig = ReminderConfig()
+    audit: AuditConfig = AuditConfig()
+    timetable: TimetableConfig = TimetableConfig()
+
+    @field_validator("business_time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{value!r} is not a time zone") from error
+        return value
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.business_time_zone)
+
+
+def load(path: Path) -> Config:
+    """Parse and check the file. Raises ConfigError that names every wrong key and the fix."""
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"The configuration file {path} does not exist.",
+            fix="Set VERIFIER_CONFIG, or run `verifier dev up`, which writes one for the sandbox.",
+        ) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"The configuration file {path} cannot be read: {error}") from error
+    try:
+        return Config.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(
+            f"The configuration file {path} is wrong:\n"
+            + "\n".join(_explain(error, document, path)),
+            fix="Mend the keys above; `verifier config check` says when all is well.",
+        ) from error
+
+
+def _explain(error: ValidationError, document: dict[str, Any], path: Path) -> list[str]:
+    text = path.read_text("utf-8").splitlines()
+    lines = []
+    for item in error.errors():
+        keys = [str(part) for part in item["loc"]]
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "unknown key" + _did_you_mean(keys)
+        lines.append(f"  line {_line_of(keys, text)}: {'.'.join(keys)}: {message}")
+    return lines
+
+
+def _did_you_mean(keys: list[str]) -> str:
+    models: dict[str, type[BaseModel]] = {
+        "providers": ProviderConfig,
+        "gateways": GatewayConfig,
+        "engine": EngineConfig,
+        "reminders": ReminderConfig,
+        "audit": AuditConfig,
+        "timetable": TimetableConfig,
+    }
+    model = models.get(keys[0], Config) if len(keys) > 1 else Config
+    near = difflib.get_close_matches(keys[-1], list(model.model_fields), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _line_of(keys: list[str], text: list[str]) -> int:
+    """The line of the last key that can be found, walking down the tables; 1 if none can."""
+    found, start = 1, 0
+    for key in keys:
+        for number in range(start, len(text)):
+            stripped = text[number].strip()
+            is_table = stripped.startswith("[") and key in stripped.strip("[]").split(".")
+            if is_table or stripped.split("=")[0].strip() == key:
+                found, start = number + 1, number
+                break
+    return found
+
+
+@cache
+def config() -> Config:
+    """This process's configuration, read once. Without a file: defaults, and no providers."""
+    path = settings().config_path
+    if settings().config is None and not path.exists():
+        return Config()
+    return load(path)

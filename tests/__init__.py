@@ -1,0 +1,1 @@
+"""The tests. Each file holds the promises of one room."""

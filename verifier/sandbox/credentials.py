@@ -1,0 +1,65 @@
+"""The sandbox's access keys: one small 0600 file each, random, made when missing.
+
+The same files are what a local configuration refers to (``"file:/…/tencent_secret_id"``), so both
+sides agree without a secret ever standing in a configuration file or a process argument.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import string
+from pathlib import Path
+
+_ALPHANUMERIC = string.ascii_letters + string.digits
+
+
+def _random(length: int, alphabet: str = _ALPHANUMERIC) -> str:
+    return "".join(secrets.choice(alphabet) for _ in range(length))
+
+
+def _new(name: str) -> str:
+    match name:  # the vendors' shapes, so that nothing mistakes a key for another's
+        case "tencent_secret_id":
+            return "AKID" + _random(32)
+        case "aliyun_key_id":
+            return "LTAI5t" + _random(18)
+        case "jpush_app_key" | "jpush_master_secret":
+            return _random(24, "0123456789abcdef")
+        case "tencent_secret_key":
+            return _random(32)
+        case _:
+            return _random(30)
+
+
+NAMES = (
+    "tencent_secret_id",
+    "tencent_secret_key",
+    "jpush_app_key",
+    "jpush_master_secret",
+    "aliyun_key_id",
+    "aliyun_key_secret",
+)
+
+
+def ensure_credentials(directory: Path) -> dict[str, str]:
+    """Name → secret for every name of :data:`NAMES`, created where missing. Safe to run twice at
+    once: whoever creates a file first wins, and both return its content."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return {name: _ensure(directory / name) for name in NAMES}
+
+
+def _ensure(path: Path) -> str:
+    if not path.exists():
+        # Written aside and linked, so that a reader never sees an empty file.
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(_new(path.name))
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass  # the other one won
+        finally:
+            draft.unlink()
+    return path.read_text("ascii").strip()

@@ -1,0 +1,25 @@
+"""The sandbox's settings that can be turned while it runs (``POST /_sandbox/settings``)."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Knobs(BaseModel):
+    """Times are milliseconds unless named otherwise; a rate of None means no limit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    latency_ms: float = Field(0.0, ge=0, description="every vendor's answer waits so long")
+    jitter_ms: float = Field(0.0, ge=0, description="and up to so much longer")
+    tencent_per_second: float | None = Field(None, gt=0, description="the real one: 20 an action")
+    jpush_per_second: float | None = Field(None, gt=0, description="the real one: 10 (600/min)")
+    aliyun_per_second: float | None = Field(None, gt=0)
+    settle_days: int = Field(3, ge=0, description="a new number is unknown for so long")
+    sms_receipt_ms: float = Field(0.0, ge=0, description="until a receipt replaces 'waiting'")
+    sms_details_lag_ms: float = Field(0.0, ge=0, description="until QuerySendDetails knows an SMS")
+    sms_per_number_day: int = Field(50, ge=1, description="of one signature and template")
+    sms_sign_names: tuple[str, ...] | None = Field(None, description="approved; None = any")
+    sms_templates: dict[str, str] | None = Field(
+        None, description="approved code → text with ${variables}; None = any code"
+    )

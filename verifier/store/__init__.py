@@ -1,0 +1,5 @@
+"""PostgreSQL, the truth: tables, migrations and all SQL, a module an aggregate.
+
+Lock order, kept by every writer so that no two can deadlock: lane slots, provider rows, then open
+verifications by ``user_id``, then users by ``id``; each statement takes its rows sorted.
+"""

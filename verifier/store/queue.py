@@ -1,0 +1,403 @@
+"""Open work: what is due, who has claimed it, and giving it back.
+
+A claim is a lease and a token, committed before anything is called. Only the holder of the token
+may settle or return the row (:mod:`verifier.store.records`); a lease that ran out is given back by
+:func:`release_expired`, whoever runs it, as often as they like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, text
+
+from verifier.outcomes import Lane
+
+_CANDIDATE: Final = """
+    SELECT o.id, o.user_id, o.lane, u.lane AS user_lane, o.history, o.attempts, o.crashes,
+           o.attempt_id, o.attempt_started_at, o.created_at, o.deadline_at, u.platform,
+           u.reference, u.version, u.phone, u.name, u.id_number, u.id_number_index,
+           verifier.verifier_now() AS now
+      FROM verifier.open_verifications o JOIN verifier.users u ON u.id = o.user_id
+"""
+
+
+def lock_due(connection: Connection, lane: Lane, limit: int) -> Sequence[Row[Any]]:
+    """Up to ``limit`` due rows of the lane, longest-waiting first, locked until commit.
+
+    Rows that others hold are skipped. Rows that were present at two crashes are left out: they are
+    claimed alone. The CTE is MATERIALIZED because a nested-loop plan may otherwise run the locking
+    subquery again and again and return far more rows than ``limit``.
+    """
+    return connection.execute(
+        text(f"""
+            WITH due AS MATERIALIZED (
+              SELECT user_id FROM verifier.open_verifications
+               WHERE lane = :lane AND state = 'waiting' AND NOT held
+                 AND due_at <= verifier.verifier_now() AND crashes < 2
+               ORDER BY turn_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+            {_CANDIDATE} JOIN due ON due.user_id = o.user_id ORDER BY o.user_id
+        """),  # noqa: S608 - constants only
+        {"lane": lane, "limit": limit},
+    ).all()
+
+
+def lock_suspect(connection: Connection, lane: Lane) -> Sequence[Row[Any]]:
+    """One due row that was present at two crashes, to be worked on alone."""
+    return connection.execute(
+        text(f"""
+            WITH due AS MATERIALIZED (
+              SELECT user_id FROM verifier.open_verifications
+               WHERE lane = :lane AND state = 'waiting' AND NOT held
+                 AND due_at <= verifier.verifier_now() AND crashes >= 2
+               ORDER BY turn_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+            {_CANDIDATE} JOIN due ON due.user_id = o.user_id
+        """),  # noqa: S608 - constants only
+        {"lane": lane},
+    ).all()
+
+
+def lock_one(connection: Connection, verification_id: int) -> Sequence[Row[Any]]:
+    """The row of this verification if it waits and nobody holds it; empty otherwise."""
+    return connection.execute(
+        text(f"""
+            {_CANDIDATE}
+             WHERE o.id = :id AND o.state = 'waiting' AND o.due_at <= verifier.verifier_now()
+               FOR UPDATE OF o SKIP LOCKED
+        """),
+        {"id": verification_id},
+    ).all()
+
+
+def lane_of(connection: Connection, verification_id: int) -> Lane | None:
+    """The lane of an open verification (the one its number has now), or None when it is settled."""
+    lane = connection.execute(
+        text("""
+            UPDATE verifier.open_verifications o SET lane = u.lane FROM verifier.users u
+             WHERE o.id = :id AND u.id = o.user_id AND o.state = 'waiting' RETURNING o.lane
+        """),
+        {"id": verification_id},
+    ).scalar_one_or_none()
+    return None if lane is None else Lane(lane)
+
+
+@dataclass(frozen=True, slots=True)
+class NewAttempt:
+    """A call about to be made, written down before it."""
+
+    verification_id: int
+    user_id: int
+    data_version: int
+    provider: str
+    lane: Lane
+
+
+def write_claims(
+    connection: Connection, planned: Sequence[NewAttempt], *, token: int, lease_seconds: float
+) -> dict[int, tuple[int, datetime]]:
+    """Claim locked rows: attempt rows, lease and token. Verification id → (attempt id, started)."""
+    if not planned:
+        return {}
+    written = connection.execute(
+        text("""
+            WITH planned AS (
+              SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:users AS bigint[]),
+                                   CAST(:versions AS int[]), CAST(:providers AS text[]),
+                                   CAST(:lanes AS text[]))
+                AS p (id, user_id, version, provider, lane)
+            ), written AS (
+              INSERT INTO verifier.attempts (verification_id, user_id, data_version, provider, lane)
+              SELECT id, user_id, version, provider, lane FROM planned
+              RETURNING id, started_at, verification_id
+            )
+            UPDATE verifier.open_verifications o
+               SET state = 'claimed', token = :token,
+                   lease_until = clock_timestamp() + make_interval(secs => :lease),
+                   attempt_id = w.id, attempt_started_at = w.started_at, attempts = o.attempts + 1
+              FROM written w WHERE o.id = w.verification_id
+            RETURNING o.id, w.id AS attempt_id, w.started_at
+        """),
+        {
+            "ids": [p.verification_id for p in planned],
+            "users": [p.user_id for p in planned],
+            "versions": [p.data_version for p in planned],
+            "providers": [p.provider for p in planned],
+            "lanes": [str(p.lane) for p in planned],
+            "token": token,
+            "lease": lease_seconds,
+        },
+    )
+    return {row.id: (row.attempt_id, row.started_at) for row in written}
+
+
+def claim_uncalled(
+    connection: Connection, ids: Sequence[int], *, token: int, lease_seconds: float
+) -> None:
+    """Claim locked rows that will be settled without a call (a known answer, no provider)."""
+    if not ids:
+        return
+    connection.execute(
+        text("""
+            UPDATE verifier.open_verifications
+               SET state = 'claimed', token = :token,
+                   lease_until = clock_timestamp() + make_interval(secs => :lease)
+             WHERE id = ANY(:ids)
+        """),
+        {"ids": list(ids), "token": token, "lease": lease_seconds},
+    )
+
+
+def move_to_lane(connection: Connection, ids: Sequence[int], lanes: Sequence[str]) -> None:
+    """Put locked rows into the lane their number has now (the data changed while they waited)."""
+    connection.execute(
+        text("""
+            UPDATE verifier.open_verifications o SET lane = m.lane
+              FROM unnest(CAST(:ids AS bigint[]), CAST(:lanes AS text[])) AS m (id, lane)
+             WHERE o.id = m.id
+        """),
+        {"ids": list(ids), "lanes": list(lanes)},
+    )
+
+
+def take_billed_slots(
+    connection: Connection, wanted: Sequence[tuple[int, bytes]], day: date
+) -> set[int]:
+    """Of (verification id, person), those that got one of the person's two slots of ``day``.
+
+    Sorted and slot by slot, so that concurrent claims cannot deadlock.
+    """
+    got: set[int] = set()
+    for slot in (1, 2):
+        rest = sorted(((i, p) for i, p in wanted if i not in got), key=lambda w: (w[1], w[0]))
+        if rest:
+            got.update(
+                connection.scalars(
+                    text("""
+                        INSERT INTO verifier.billed_slots (person, day, slot, verification_id)
+                        SELECT w.person, :day, :slot, w.id
+                          FROM unnest(CAST(:people AS bytea[]), CAST(:ids AS bigint[]))
+                               WITH ORDINALITY AS w (person, id, place) ORDER BY w.place
+                        ON CONFLICT DO NOTHING RETURNING verification_id
+                    """),
+                    {
+                        "day": day,
+                        "slot": slot,
+                        "people": [p for _, p in rest],
+                        "ids": [i for i, _ in rest],
+                    },
+                )
+            )
+    return got
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """A locked, unclaimed row that cannot be called now, and why."""
+
+    verification_id: int
+    due_at: datetime
+    reason: str
+
+
+def postpone(connection: Connection, rows: Sequence[Postponed]) -> None:
+    """Give locked rows a later due time and a reason. Never moves a due time back."""
+    if not rows:
+        return
+    connection.execute(
+        text("""
+            UPDATE verifier.open_verifications o
+               SET due_at = greatest(o.due_at, p.due), reason = p.reason,
+                   turn_at = verifier.turn_at(greatest(o.due_at, p.due), o.priority)
+              FROM unnest(CAST(:ids AS bigint[]), CAST(:due AS timestamptz[]),
+                          CAST(:reasons AS text[])) AS p (id, due, reason)
+             WHERE o.id = p.id
+        """),
+        {
+            "ids": [r.verification_id for r in rows],
+            "due": [r.due_at for r in rows],
+            "reasons": [r.reason for r in rows],
+        },
+    )
+
+
+def release(connection: Connection, token: int, ids: Sequence[int]) -> int:
+    """Give back claimed rows whose call was never started. Returns how many were still ours.
+
+    Their attempts end as ``released`` and their billed slots are free again.
+    """
+    rows = connection.execute(
+        text("""
+            WITH mine AS MATERIALIZED (
+              SELECT user_id FROM verifier.open_verifications
+               WHERE token = :token AND id = ANY(:ids) ORDER BY user_id FOR UPDATE)
+            UPDATE verifier.open_verifications o
+               SET state = 'waiting', token = NULL, lease_until = NULL, attempts = o.attempts - 1
+              FROM mine WHERE o.user_id = mine.user_id
+            RETURNING o.attempt_id, o.attempt_started_at, o.id, o.user_id
+        """),
+        {"token": token, "ids": list(ids)},
+    ).all()
+    connection.execute(
+        text("""
+            UPDATE verifier.attempts a
+               SET state = 'released', completed_at = verifier.verifier_now()
+              FROM unnest(CAST(:ids AS bigint[]), CAST(:started AS timestamptz[]))
+                   AS r (id, started)
+             WHERE a.id = r.id AND a.started_at = r.started AND a.state = 'started'
+        """),
+        {
+            "ids": [row.attempt_id for row in rows],
+            "started": [row.attempt_started_at for row in rows],
+        },
+    )
+    free_billed_slots(connection, [row.id for row in rows], [r.attempt_started_at for r in rows])
+    return len(rows)
+
+
+def free_billed_slots(
+    connection: Connection, ids: Sequence[int], started: Sequence[datetime]
+) -> None:
+    """Free the newest slot of each verification: its attempt was certainly not billed."""
+    if not ids:
+        return
+    connection.execute(
+        text("""
+            DELETE FROM verifier.billed_slots s
+             USING (SELECT DISTINCT ON (b.verification_id) b.person, b.day, b.slot
+                      FROM verifier.billed_slots b
+                      JOIN unnest(CAST(:ids AS bigint[]), CAST(:started AS timestamptz[]))
+                           AS r (id, started) ON r.id = b.verification_id
+                     WHERE b.day >= CAST(r.started - interval '1 day' AS date)
+                     ORDER BY b.verification_id, b.day DESC, b.slot DESC) AS newest
+             WHERE s.person = newest.person AND s.day = newest.day AND s.slot = newest.slot
+        """),
+        {"ids": list(ids), "started": list(started)},
+    )
+
+
+def release_expired(connection: Connection, limit: int = 1000) -> int:
+    """Give back rows whose lease ran out: their worker died, hung or lost its connection.
+
+    Whether the vendor was asked is unknown: the attempt stays open as ``lost`` for the answer of a
+    worker that comes back, and its billed slot stays taken. At the third crash the row is
+    quarantined for an operator.
+    """
+    return connection.execute(
+        text("""
+            WITH gone AS MATERIALIZED (
+              SELECT user_id FROM verifier.open_verifications
+               WHERE state = 'claimed' AND lease_until < clock_timestamp()
+               ORDER BY user_id LIMIT :limit FOR UPDATE SKIP LOCKED
+            ), freed AS (
+              UPDATE verifier.open_verifications o
+                 SET state = CASE WHEN o.crashes >= 2 THEN 'quarantined' ELSE 'waiting' END,
+                     reason = CASE WHEN o.crashes >= 2 THEN 'quarantined' ELSE 'lease_expired' END,
+                     crashes = o.crashes + 1, token = NULL, lease_until = NULL
+                FROM gone WHERE o.user_id = gone.user_id
+              RETURNING o.attempt_id, o.attempt_started_at
+            )
+            UPDATE verifier.attempts a SET state = 'lost'
+              FROM freed WHERE a.id = freed.attempt_id AND a.started_at = freed.attempt_started_at
+               AND a.state = 'started'
+        """),
+        {"limit": limit},
+    ).rowcount
+
+
+def due_per_lane(connection: Connection, limit: int) -> dict[Lane, int]:
+    """How many rows each lane has due now, counted up to ``limit``."""
+    rows = connection.execute(
+        text("""
+            SELECT l.lane, (SELECT count(*) FROM (
+                     SELECT FROM verifier.open_verifications o
+                      WHERE o.lane = l.lane AND o.state = 'waiting' AND NOT o.held
+                        AND o.due_at <= verifier.verifier_now() LIMIT :limit) d) AS due
+              FROM verifier.lanes l
+        """),
+        {"limit": limit},
+    )
+    return {Lane(row.lane): row.due for row in rows if row.due}
+
+
+def open_one(
+    connection: Connection, user_id: int, *, priority: int, deadline_hours: int
+) -> Row[Any]:
+    """Create, join or promote the open verification of a user; returns (id, state, due_at, now).
+
+    An operator's or a person's own request brings a waiting row's due time forward and frees it
+    from quarantine; what is being called right now is joined.
+    """
+    while True:
+        row = connection.execute(
+            text("""
+                INSERT INTO verifier.open_verifications AS o
+                       (user_id, id, lane, priority, due_at, turn_at, reason, deadline_at)
+                SELECT u.id, nextval('verifier.verification_ids'), u.lane, :priority, n.now,
+                       verifier.turn_at(n.now, :priority), 'new',
+                       n.now + make_interval(hours => :hours)
+                  FROM verifier.users u CROSS JOIN (SELECT verifier.verifier_now() AS now) n
+                 WHERE u.id = :user
+                ON CONFLICT (user_id) DO UPDATE
+                   SET priority = least(o.priority, excluded.priority),
+                       held = false,
+                       state = CASE o.state WHEN 'quarantined' THEN 'waiting' ELSE o.state END,
+                       crashes = CASE o.state WHEN 'quarantined' THEN 0 ELSE o.crashes END,
+                       due_at = CASE WHEN o.reason IN ('daily_cap', 'next_day')
+                                     THEN o.due_at ELSE least(o.due_at, excluded.due_at) END,
+                       turn_at = verifier.turn_at(
+                           CASE WHEN o.reason IN ('daily_cap', 'next_day')
+                                THEN o.due_at ELSE least(o.due_at, excluded.due_at) END,
+                           least(o.priority, excluded.priority))
+                RETURNING o.id, o.state, o.due_at, o.reason
+            """),
+            {"user": user_id, "priority": priority, "hours": deadline_hours},
+        ).one_or_none()
+        if row is not None:
+            return row
+
+
+def bring_forward(connection: Connection, batch_id: int) -> int:
+    """An operator's re-run of what waits: due now, out of quarantine. Returns how many rows."""
+    return connection.execute(
+        text("""
+            WITH mine AS MATERIALIZED (
+              SELECT o.user_id FROM verifier.open_verifications o
+                JOIN verifier.batch_items i ON i.verification_id = o.id
+               WHERE i.batch_id = :batch AND o.state <> 'claimed'
+               ORDER BY o.user_id FOR UPDATE OF o)
+            UPDATE verifier.open_verifications o
+               SET state = 'waiting', crashes = 0,
+                   due_at = least(o.due_at, verifier.verifier_now()),
+                   turn_at = verifier.turn_at(least(o.due_at, verifier.verifier_now()), o.priority)
+              FROM mine WHERE o.user_id = mine.user_id
+        """),
+        {"batch": batch_id},
+    ).rowcount
+
+
+def escalate_overdue(connection: Connection) -> int:
+    """Mark waiting rows that passed their deadline, once each. Never fails a user."""
+    return connection.execute(
+        text("""
+            UPDATE verifier.open_verifications SET escalated_at = verifier.verifier_now()
+             WHERE escalated_at IS NULL AND deadline_at < verifier.verifier_now()
+        """)
+    ).rowcount
+
+
+def waiting_by_reason(connection: Connection) -> Sequence[Row[Any]]:
+    """All open work: (lane, state, reason, held, number, due now, overdue, oldest, next due)."""
+    return connection.execute(
+        text("""
+            SELECT o.lane, o.state, o.reason, o.held, count(*) AS number,
+                   count(*) FILTER (WHERE o.due_at <= n.now AND o.state = 'waiting') AS due,
+                   count(*) FILTER (WHERE o.deadline_at < n.now) AS overdue,
+                   min(o.created_at) AS oldest, min(o.due_at) AS next_due
+              FROM verifier.open_verifications o
+             CROSS JOIN (SELECT verifier.verifier_now() AS now) n
+             GROUP BY 1, 2, 3, 4 ORDER BY o.lane, number DESC
+        """)
+    ).all()

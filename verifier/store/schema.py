@@ -1,0 +1,92 @@
+"""Migrations: bring a database to this version, and say whether it is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+
+from verifier.store.engine import make_engine
+from verifier.store.tables import SCHEMA, metadata
+
+#: One migration at a time, whoever starts it (transaction-level advisory lock).
+_LOCK = 7_301_202_611
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def head() -> str:
+    """The revision this version of the code needs."""
+    found = ScriptDirectory.from_config(_config()).get_current_head()
+    if found is None:
+        raise LookupError("no migrations are installed")
+    return found
+
+
+def upgrade(url: str) -> None:
+    """Migrate the database at ``url`` to :func:`head`. Safe to run twice, and twice at once."""
+    engine = make_engine(url)
+    try:
+        with engine.begin() as connection:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()
+
+
+def current(url: str) -> str | None:
+    """The revision the database is at, or None before the first migration."""
+    engine = make_engine(url)
+    try:
+        with engine.connect() as connection:
+            context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
+            return context.get_current_revision()
+    finally:
+        engine.dispose()
+
+
+def differences(url: str) -> list[str]:
+    """What the database's tables have otherwise than ``tables.py``. Partitions do not count."""
+    engine = make_engine(url)
+    try:
+        with engine.connect() as connection:
+            partitions = set(
+                connection.scalars(
+                    text(
+                        "SELECT c.relname FROM pg_class c "
+                        "JOIN pg_namespace n ON n.oid = c.relnamespace "
+                        "WHERE c.relispartition AND n.nspname = :schema"
+                    ),
+                    {"schema": SCHEMA},
+                )
+            )
+
+            def ours(name: str | None, kind: str, parents: dict[str, str | None]) -> bool:
+                if kind == "schema":
+                    return name == SCHEMA
+                table = name if kind == "table" else parents.get("table_name")
+                return table not in partitions and table != "alembic_version"
+
+            context = MigrationContext.configure(
+                connection,
+                opts={
+                    "version_table_schema": SCHEMA,
+                    "include_schemas": True,
+                    "include_name": ours,
+                },
+            )
+            return [str(difference) for difference in compare_metadata(context, metadata)]
+    finally:
+        engine.dispose()

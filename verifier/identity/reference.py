@@ -1,0 +1,69 @@
+"""The caller's own names for a user: ``(platform, reference)``, which stand in clear everywhere.
+
+References go into logs, reports and associated data, so one that is itself personal data is
+refused. The rule is a sieve for honest mistakes, not a proof: a reference that hides a phone
+number on purpose passes.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+from verifier.identity.errors import InvalidField
+from verifier.identity.id_number import check_digit
+from verifier.identity.text import fold, has_control
+
+LONGEST: Final = 128
+
+# What nearly every reference is: nothing to trim, and too few digits for a phone or ID number.
+_HARMLESS: Final = re.compile(r"[!-~]{1,128}")
+_ELEVEN_DIGITS: Final = re.compile(r"(?:[^0-9]*[0-9]){11}")
+
+# Between delimiters only: eleven digits inside a hexadecimal id are no phone number.
+_PHONE: Final = re.compile(r"(?<![0-9a-z])(?:\+?86|0086|0)?1[3-9][0-9]{9}(?![0-9a-z])", re.I)
+_ID_NUMBER: Final = re.compile(
+    r"(?<![0-9a-z])[0-9]{6}(?:18|19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])"
+    r"[0-9]{3}[0-9x](?![0-9a-z])",
+    re.I,
+)
+_SEPARATORS: Final = re.compile(r"[ ().\-_/]")
+
+
+def check_reference(text: str) -> str:
+    """The reference to store: trimmed, NFC, at most 128 characters. Raises InvalidField."""
+    return _check("reference", text)
+
+
+def check_platform(text: str) -> str:
+    """The platform to store, under the rules of a reference. Raises InvalidField."""
+    return _check("platform", text)
+
+
+def _check(field: str, text: str) -> str:
+    if not isinstance(text, str):
+        raise InvalidField(field, "not_text")
+    if _HARMLESS.fullmatch(text) and _ELEVEN_DIGITS.match(text) is None:
+        return text
+    value = text.strip()
+    if not value:
+        raise InvalidField(field, "empty")
+    if len(value) > LONGEST:
+        raise InvalidField(field, "too_long")
+    if has_control(value):
+        raise InvalidField(field, "control_character")
+    value = unicodedata.normalize("NFC", value)
+    folded = value if value.isascii() else fold(value)
+    for spelling in (folded, _SEPARATORS.sub("", folded)):
+        if _PHONE.search(spelling):
+            raise InvalidField(field, "looks_like_phone")
+        if any(_is_id_number(found.group()) for found in _ID_NUMBER.finditer(spelling)):
+            raise InvalidField(field, "looks_like_id_number")
+    return value
+
+
+def _is_id_number(digits: str) -> bool:
+    """With the check digit: of random 18-digit ids (snowflakes) one in 20,000 is refused; by the
+    date alone it would be one in 2,000."""
+    return check_digit(digits[:17]) == digits[17].upper()

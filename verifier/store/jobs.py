@@ -33,6 +33,36 @@ def begin(
     )
 
 
+def advance(
+    connection: Connection,
+    job: str,
+    period: str,
+    *,
+    token: int,
+    lease_seconds: float,
+    counts: Mapping[str, Any],
+) -> bool:
+    """Write the counts so far and prolong the lease; False when the run is no longer ours."""
+    return (
+        connection.execute(
+            text("""
+                UPDATE verifier.job_runs
+                   SET counts = CAST(:counts AS jsonb),
+                       lease_until = clock_timestamp() + make_interval(secs => :lease)
+                 WHERE job = :job AND period = :period AND token = :token AND state = 'running'
+            """),
+            {
+                "job": job,
+                "period": period,
+                "token": token,
+                "lease": lease_seconds,
+                "counts": json.dumps(counts),
+            },
+        ).rowcount
+        == 1
+    )
+
+
 def finish(
     connection: Connection, job: str, period: str, *, token: int, counts: Mapping[str, Any]
 ) -> bool:

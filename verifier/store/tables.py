@@ -419,6 +419,7 @@ reminders = Table(
     _instant("ended_at"),
     Column("token", BigInteger),
     _instant("lease_until"),
+    Column("tries", SmallInteger, nullable=False, server_default=text("0")),
     Column("reconciliations", SmallInteger, nullable=False, server_default=text("0")),
     UniqueConstraint("user_id", "day"),
     UniqueConstraint("person", "day"),

@@ -337,6 +337,7 @@ CREATE TABLE verifier.reminders (
   ended_at TIMESTAMP WITH TIME ZONE,
   token BIGINT,
   lease_until TIMESTAMP WITH TIME ZONE,
+  tries SMALLINT DEFAULT 0 NOT NULL,
   reconciliations SMALLINT DEFAULT 0 NOT NULL,
   CONSTRAINT reminders_pkey PRIMARY KEY (id),
   CONSTRAINT reminders_user_id_day_key UNIQUE (user_id, day),
@@ -378,9 +379,9 @@ BEGIN
     CONTINUE WHEN to_regclass('verifier.' || part) IS NOT NULL;
     EXECUTE format('LOCK TABLE verifier.%I IN ACCESS EXCLUSIVE MODE', history.name);
     CONTINUE WHEN to_regclass('verifier.' || part) IS NOT NULL;
-    EXECUTE format('CREATE TABLE verifier.%I (LIKE verifier.%I INCLUDING ALL)', part, history.name);
+    EXECUTE format('CREATE TABLE verifier.%I (LIKE verifier.%I INCLUDING ALL EXCLUDING IDENTITY)', part, history.name);
     EXECUTE format('WITH moved AS (DELETE FROM verifier.%I WHERE %I >= %L AND %I < %L RETURNING *)
-                    INSERT INTO verifier.%I OVERRIDING SYSTEM VALUE SELECT * FROM moved',
+                    INSERT INTO verifier.%I SELECT * FROM moved',
                    history.name || '_default', history.key, first, history.key, next, part);
     EXECUTE format('ALTER TABLE verifier.%I ATTACH PARTITION verifier.%I FOR VALUES FROM (%L) TO (%L)',
                    history.name, part, first, next);

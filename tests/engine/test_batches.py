@@ -1,0 +1,204 @@
+"""Batches: nobody is dropped, nobody is verified twice for one request, whatever comes together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.engine.conftest import World
+from verifier import client
+from verifier.errors import ConflictError, NotFoundError, UsageError, WaitTimeoutError
+from verifier.sandbox.people import Fate
+from verifier.store import batches
+from verifier.store.engine import transaction
+from verifier.upkeep import sweep
+from verifier.verification import submit as submission
+from verifier.verification.submit import Request
+
+
+def test_the_same_key_and_request_is_the_same_batch(world: World) -> None:
+    references = [p.reference for p in world.people(3)]
+    first = client.submit(references, caller="shop", key="k")
+    again = client.submit(list(reversed(references)), caller="shop", key="k")
+    assert (again.batch, again.new, first.new) == (first.batch, False, True)
+    with pytest.raises(ConflictError, match="already used"):
+        client.submit(references[:2], caller="shop", key="k")
+    assert client.submit(references, caller="other", key="k").batch != first.batch
+
+
+def test_a_user_in_two_batches_is_called_once_and_counted_in_both(world: World) -> None:
+    people = world.people(4)
+    first = client.submit(selection="all", caller="a", key="k").batch
+    second = client.submit([p.reference for p in people[:2]], caller="b", key="k").batch
+    world.drain_until(lambda: client.get_batch(first).settled == 4)
+    assert client.get_batch(second).settled == 2
+    assert {world.calls_about(p) for p in people} == {1}
+
+
+def test_submitting_while_others_settle_drops_nobody(world: World) -> None:
+    people = world.people(60)
+    references = [p.reference for p in people]
+    first = client.submit(references, caller="a", key="k").batch
+
+    def submit_more(number: int) -> int:
+        return client.submit(references, caller=f"c{number}", key="k").batch
+
+    with ThreadPoolExecutor(4) as pool:
+        running = pool.submit(
+            world.drain_until, lambda: client.get_batch(first).settled == len(people)
+        )
+        more = list(pool.map(submit_more, range(4)))
+        running.result()
+    # Each person may be billed twice a day; what the third request wants waits for tomorrow.
+    for _ in range(4):
+        world.drain()
+        world.later(days=1)
+    for batch in (first, *more):
+        world.drain_until(_settled(batch, len(people)))
+        assert client.get_batch(batch).outcomes == {"MATCHED": len(people)}
+
+
+def _settled(batch: int, number: int) -> Callable[[], bool]:
+    return lambda: client.get_batch(batch).settled == number
+
+
+def test_unknown_references_are_counted_and_listed_and_the_rest_goes_in(world: World) -> None:
+    (person,) = world.people(1)
+    done = client.submit([person.reference, "nobody-1", "nobody-2"], caller="a", key="k")
+    assert (done.total, done.unknown_count) == (1, 2)
+    assert done.unknown == (("default", "nobody-1"), ("default", "nobody-2"))
+
+
+def test_an_empty_batch_is_done_at_once(world: World) -> None:
+    done = client.submit([], caller="a", key="k")
+    assert client.wait(done.batch, timeout=2).done
+
+
+def test_a_half_loaded_batch_is_finished_by_the_sweep(world: World) -> None:
+    world.people(7)
+    request = Request(selection="all")
+    with transaction() as connection:
+        row, _ = batches.create(
+            connection,
+            caller="a",
+            key="k",
+            digest=request.digest(),
+            selection="{}",
+            priority=2,
+            deadline_hours=24,
+            label=None,
+            rerun_of=None,
+        )
+        batches.take_snapshot(connection, row.id, "all", {})
+    with transaction() as connection:
+        assert batches.load_chunk(connection, row.id, 3)
+    assert client.get_batch(row.id).state == "loading"
+    sweep.sweep()
+    assert client.get_batch(row.id).state == "open"
+    assert len(world.rows("SELECT FROM verifier.open_verifications")) == 7
+    assert submission.submit("a", "k", request).new is False
+
+
+def test_a_selection_is_a_snapshot(world: World) -> None:
+    world.people(3)
+    batch = client.submit(selection="unverified", caller="a", key="k").batch
+    world.people(2, seed=2)
+    assert client.get_batch(batch).total == 3
+
+
+def test_cancelling_ends_what_waits_and_leaves_what_others_want(world: World) -> None:
+    people = world.people(6)
+    mine = client.submit([p.reference for p in people], caller="a", key="k").batch
+    theirs = client.submit([people[0].reference], caller="b", key="k").batch
+    with transaction() as connection:
+        batches.mark_cancelled(connection, mine)
+    assert sweep.cancel(mine) == 6
+    state = client.wait(mine, timeout=5)
+    assert (state.state, state.outcomes, state.cancelled) == ("done", {"CANCELLED": 6}, True)
+    world.drain_until(_settled(theirs, 1))
+    assert client.get(people[0].reference).status == "verified"
+    assert client.get(people[1].reference).status == "unverified"
+    assert world.calls_about(people[1]) == 0
+    assert client.get_batch(mine).settled == 6
+
+
+def test_cancel_against_record_counts_everybody_exactly_once(world: World) -> None:
+    people = world.people(40)
+    world.sandbox.client.settings(latency_ms=20)
+    batch = client.submit(selection="all", caller="a", key="k").batch
+    with ThreadPoolExecutor(2) as pool:
+        running = pool.submit(world.drain)
+        while client.get_batch(batch).settled == 0:
+            assert not running.done() or client.get_batch(batch).settled
+        with transaction() as connection:
+            batches.mark_cancelled(connection, batch)
+        sweep.cancel(batch)
+        running.result()
+    sweep.sweep()
+    state = client.wait(batch, timeout=5)
+    assert state.settled == state.total == len(people)
+    assert set(state.outcomes) <= {"MATCHED", "CANCELLED"}
+    settled = world.one("SELECT count(*) AS number FROM verifier.verifications").number
+    assert settled == len(people)
+    assert world.rows("SELECT FROM verifier.open_verifications") == []
+
+
+def test_a_paused_batch_is_not_called_and_goes_on_when_resumed(world: World) -> None:
+    people = world.people(3)
+    batch = client.submit(selection="all", caller="a", key="k").batch
+    with transaction() as connection:
+        assert batches.pause(connection, batch, by="op", reason="test") == 3
+    world.drain()
+    assert client.get(people[0].reference).reason == "paused"
+    assert world.calls_about(people[0]) == 0
+    # Somebody else who wants the same user is not held up by our pause.
+    client.submit([people[1].reference], caller="b", key="k")
+    world.drain_until(lambda: client.get(people[1].reference).status == "verified")
+    with transaction() as connection:
+        assert batches.resume(connection, batch) == 2
+    world.drain_until(_settled(batch, 3))
+
+
+def test_a_rerun_keeps_its_link_and_takes_only_what_failed(world: World) -> None:
+    world.people(2)
+    world.people(2, fate=Fate.WRONG_NAME)
+    batch = client.submit(selection="all", caller="a", key="k").batch
+    world.drain_until(_settled(batch, 4))
+    request = Request(selection="rerun-failed", rerun_of=batch)
+    rerun = submission.submit("cli", "again", request)
+    assert rerun.total == 2
+    row = world.one("SELECT rerun_of FROM verifier.batches WHERE id = :id", id=rerun.batch)
+    assert row.rerun_of == batch
+
+
+def test_waiting_has_an_end(world: World) -> None:
+    world.people(1)
+    batch = client.submit(selection="all", caller="a", key="k").batch
+    with pytest.raises(WaitTimeoutError, match="goes on"):
+        client.wait(batch, timeout=0.1)
+    with pytest.raises(NotFoundError):
+        client.wait(999_999, timeout=0.1)
+
+
+@pytest.mark.parametrize("selection", ["rerun", "audit", "everybody", ""])
+def test_a_caller_may_choose_only_the_documented_selections(world: World, selection: str) -> None:
+    with pytest.raises(UsageError):
+        client.submit(selection=selection, caller="a", key="k")
+
+
+def test_tallies_are_folded_without_changing_a_count(world: World) -> None:
+    world.people(20)
+    batch = client.submit(selection="all", caller="a", key="k").batch
+    world.drain_until(_settled(batch, 20))
+    for _ in range(20):
+        world.execute(
+            "INSERT INTO verifier.batch_tallies (batch_id, outcome, count) "
+            "VALUES (:b, 'MATCHED', 0)",
+            b=batch,
+        )
+    before = client.get_batch(batch).outcomes
+    with transaction() as connection:
+        assert batches.fold_tallies(connection) >= 19
+    assert client.get_batch(batch).outcomes == before

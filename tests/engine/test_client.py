@@ -1,0 +1,170 @@
+"""What a service can rely on: put, verify one, and the feed."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import text
+
+from tests.engine.conftest import World, as_row, forget, in_background
+from verifier import client
+from verifier.errors import NotFoundError, StoreUnavailableError, UsageError
+from verifier.outcomes import Lane
+from verifier.store import engine as engines
+from verifier.store import queue
+from verifier.store.engine import transaction
+from verifier.verification.interactive import attend
+
+
+def test_the_same_users_twice_change_nothing_and_keep_their_status(world: World) -> None:
+    people = world.people(3)
+    batch = client.submit(selection="all", caller="a", key="k").batch
+    world.drain_until(lambda: client.get_batch(batch).settled == 3)
+    again = client.put_users([as_row(p) for p in people])
+    assert (again.unchanged, again.taken) == (3, 3)
+    assert client.get(people[0].reference).status == "verified"
+
+
+def test_changed_identity_makes_unverified_and_changed_contact_does_not(world: World) -> None:
+    (person,) = world.people(1)
+    batch = client.submit(selection="all", caller="a", key="k").batch
+    world.drain_until(lambda: client.get_batch(batch).settled == 1)
+    contact = client.put_users([{**as_row(person), "email": "someone@example.com"}])
+    assert (contact.contact_changed, contact.changed) == (1, 0)
+    assert client.get(person.reference).status == "verified"
+    identity = client.put_users([{**as_row(person), "name": "欧阳不同"}])
+    assert identity.changed == 1
+    assert client.get(person.reference).status == "unverified"
+
+
+def test_nothing_personal_is_stored_in_clear(world: World) -> None:
+    (person,) = world.people(1)
+    client.put_users([{**as_row(person), "email": "someone@example.com", "push_token": "tok-123"}])
+    row = world.one("SELECT u::text AS everything FROM verifier.users u").everything
+    for value in (person.phone, person.name, person.id_number, "someone@example.com", "tok-123"):
+        assert value not in row
+        assert value.encode().hex() not in row
+
+
+def test_bad_rows_are_refused_by_field_and_the_others_go_in(world: World) -> None:
+    good, bad = world.people(2)
+    rows = [
+        as_row(good),
+        {**as_row(bad), "phone": "12345"},
+        {**as_row(bad), "id_number": "110101199003070021"},
+        {"reference": "x"},
+        {**as_row(bad), "reference": "13800138000"},
+        as_row(good),
+    ]
+    result = client.put_users(rows)
+    assert [(r.row, r.field) for r in result.rejected] == [
+        (2, "phone"),
+        (3, "id_number"),
+        (4, "phone"),
+        (5, "reference"),
+        (6, "reference"),
+    ]
+    assert all(bad.phone not in r.reason for r in result.rejected)
+
+
+def test_verify_one_answers_from_the_database_and_needs_no_broker(world: World) -> None:
+    (person,) = world.people(1)
+    state = client.verify_one(person.reference, timeout=0.1)
+    assert (state.state, state.reason) == ("waiting", "new")
+    assert state.verification is not None
+    report = attend(world.runtime, state.verification, lambda: False)
+    assert report["settled"] == 1
+    assert client.get(person.reference).status == "verified"
+    # The doorbell came twice: nothing is open any more, so nobody is called again.
+    assert attend(world.runtime, state.verification, lambda: False)["called"] == 0
+    assert world.calls_about(person) == 1
+
+
+def test_verify_one_joins_what_is_open_and_goes_ahead_of_batches(world: World) -> None:
+    people = world.people(30)
+    batch = client.submit(selection="all", caller="a", key="k").batch
+    last = people[-1].reference
+    opened = client.verify_one(last, timeout=0)
+    assert len(world.rows("SELECT FROM verifier.open_verifications")) == 30
+    with transaction() as connection:
+        (first,) = queue.lock_due(connection, Lane.CMCC, 1)
+    assert first.id == opened.verification
+    worker = in_background(lambda: attend(world.runtime, first.id, lambda: False))
+    assert client.verify_one(last, timeout=5).status == "verified"
+    worker.join(timeout=5)
+    world.drain_until(lambda: client.get_batch(batch).settled == 30)
+
+
+def test_verify_one_says_at_once_that_a_provider_is_closed(world: World) -> None:
+    (person,) = world.people(1)
+    world.sandbox.client.fault("tencent", "maintenance")
+    opened = client.verify_one(person.reference, timeout=0)
+    assert opened.verification is not None
+    for _ in range(3):
+        attend(world.runtime, opened.verification, lambda: False)
+    begun = time.monotonic()
+    state = client.verify_one(person.reference, timeout=30)
+    assert time.monotonic() - begun < 10
+    assert (state.status, state.reason) == ("unverified", "maintenance")
+    assert state.until is not None
+    assert "无需" in (state.guidance or "")
+
+
+def test_unknown_people_are_not_found(world: World) -> None:
+    with pytest.raises(NotFoundError):
+        client.get("nobody")
+    with pytest.raises(NotFoundError):
+        client.verify_one("nobody")
+
+
+def test_the_feed_never_skips_a_row_that_commits_late(world: World) -> None:
+    early, late = world.people(2)
+    slow = engines.engine().connect()
+    held = slow.begin()
+    settle = text("""
+        INSERT INTO verifier.verifications (id, user_id, data_version, lane, outcome, attempts,
+                                            created_at)
+        SELECT nextval('verifier.verification_ids'), id, 1, lane, 'MATCHED', 1, now()
+          FROM verifier.users WHERE reference = :reference
+    """)
+    slow.execute(settle, {"reference": late.reference})
+    with transaction() as connection:
+        connection.execute(settle, {"reference": early.reference})
+    first = client.changes()
+    assert first.changes == ()  # the slow transaction began first: wait for it
+    held.commit()
+    slow.close()
+    page = client.changes(first.cursor)
+    assert [c.reference for c in page.changes] == [late.reference, early.reference]
+    assert client.changes(page.cursor).changes == ()
+    assert len(client.changes(None, limit=1).changes) == 1
+
+
+def test_a_cursor_that_is_none_is_refused(world: World) -> None:
+    with pytest.raises(UsageError):
+        client.changes("yesterday")
+
+
+def test_without_a_database_the_error_says_so_and_shows_no_password(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VERIFIER_DATABASE_URL", "postgresql://u:topsecret@127.0.0.1:1/x")
+    forget()
+    old = engines.engine()
+    old.dispose()
+    engines.engine.cache_clear()
+    with pytest.raises(StoreUnavailableError) as caught:
+        client.get("x")
+    assert "topsecret" not in str(caught.value)
+    engines.engine.cache_clear()
+
+
+def test_times_are_aware_utc(world: World) -> None:
+    (person,) = world.people(1)
+    batch = client.submit(selection="all", caller="a", key="k").batch
+    world.drain_until(lambda: client.get_batch(batch).settled == 1)
+    checked = client.get(person.reference).checked_at
+    assert checked is not None
+    assert abs((datetime.now(UTC) - checked).total_seconds()) < 60

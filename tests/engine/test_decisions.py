@@ -1,0 +1,186 @@
+"""The pure decisions: what follows an answer, where the next call goes, when a breaker moves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from verifier.guidance import WaitingReason
+from verifier.outcomes import UNRESOLVED, Billed, Lane, Outcome
+from verifier.resilience import breaker, retry
+from verifier.resilience.breaker import Breaker
+from verifier.verification.decide import Settle, Wait, decide
+from verifier.verification.past import Past, extend, from_rows
+from verifier.verification.route import Ask, Choice, NoneAvailable, route
+
+NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
+ZONE = ZoneInfo("Asia/Shanghai")
+TODAY = NOW.astimezone(ZONE).date()
+
+_PROVIDERS = st.sampled_from(["a", "b", "c"])
+_OUTCOMES = st.sampled_from(list(Outcome))
+_JUST_TODAY = st.just(TODAY)
+
+
+def answers(day: st.SearchStrategy[date] = _JUST_TODAY) -> st.SearchStrategy[Past]:
+    return st.builds(
+        Past,
+        version=st.just(1),
+        provider=_PROVIDERS,
+        outcome=_OUTCOMES,
+        detail=st.sampled_from([None, "NAME", "PARAM", "NUMBER", "IDENTITY_DAY", "ACCOUNT_QPS"]),
+        billed=st.sampled_from(list(Billed)),
+        day=day,
+    )
+
+
+_DAYS = st.integers(0, 9).map(lambda back: TODAY - timedelta(days=back))
+_PASTS = st.lists(answers(_DAYS), min_size=1, max_size=12).map(
+    lambda rows: _joined(sorted(rows, key=lambda row: row.day))
+)
+
+
+def _joined(rows: list[Past]) -> tuple[Past, ...]:
+    past: tuple[Past, ...] = ()
+    for row in rows:
+        past = extend(past, row)
+    return past
+
+
+@given(_PASTS, st.frozensets(_PROVIDERS))
+def test_only_a_result_ever_settles_a_user(past: tuple[Past, ...], others: frozenset[str]) -> None:
+    verdict = decide(past, others, NOW, ZONE)
+    if isinstance(verdict, Settle) and verdict.outcome != UNRESOLVED:
+        assert Outcome(verdict.outcome).is_result
+        assert any(str(p.outcome) == verdict.outcome for p in past)
+        assert (verdict.outcome, verdict.detail) != ("INVALID_INPUT", "PARAM")
+
+
+@given(_PASTS, st.frozensets(_PROVIDERS))
+def test_what_does_not_settle_is_due_now_or_later_for_a_known_reason(
+    past: tuple[Past, ...], others: frozenset[str]
+) -> None:
+    verdict = decide(past, others, NOW, ZONE)
+    if isinstance(verdict, Wait):
+        assert verdict.due_at >= NOW
+        assert verdict.due_at <= NOW + timedelta(days=2)
+        assert WaitingReason(verdict.reason)
+
+
+@given(st.lists(answers(), min_size=1, max_size=20), st.frozensets(_PROVIDERS))
+def test_attempts_of_one_day_never_exceed_the_policy(
+    answered: list[Past], others: frozenset[str]
+) -> None:
+    """Follow decisions for one day: a call is made only while decide says "today"."""
+    past: tuple[Past, ...] = ()
+    for answer in answered:
+        past = extend(past, answer)
+        verdict = decide(past, others, NOW, ZONE)
+        if isinstance(verdict, Settle) or verdict.due_at.astimezone(ZONE).date() > TODAY:
+            break
+    spent = [p for p in past if p.counts]
+    assert sum(p.billed is Billed.MAYBE for p in spent) <= 2
+    for outcome, number in Counter(p.outcome for p in spent).items():
+        assert number <= {Outcome.TIMEOUT: 2, Outcome.PROVIDER_ERROR: 4}[outcome]
+
+
+@given(st.lists(answers(), min_size=1, max_size=30))
+def test_equal_answers_that_spend_nothing_stay_one_entry(rows: list[Past]) -> None:
+    past = _joined(rows)
+    free = [(p.provider, p.outcome) for p in past if not p.counts and not p.outcome.is_result]
+    assert len(free) == len(set(free))
+    assert sum(p.times for p in past) == len(rows)
+    assert from_rows([p.to_row() for p in past], version=1) == past
+    assert from_rows([p.to_row() for p in past], version=2) == ()
+
+
+def _past(*outcomes: tuple[str, Outcome], detail: str | None = None) -> tuple[Past, ...]:
+    return _joined([Past(1, p, o, detail, Billed.NO, TODAY) for p, o in outcomes])
+
+
+def test_no_record_goes_elsewhere_once_and_then_settles() -> None:
+    first = _past(("a", Outcome.NO_RECORD))
+    assert decide(first, frozenset({"b"}), NOW, ZONE) == Wait(NOW, "retry")
+    assert decide(first, frozenset(), NOW, ZONE) == Settle("NO_RECORD", None, "a")
+    second = _past(("a", Outcome.NO_RECORD), ("b", Outcome.UNSUPPORTED_NUMBER))
+    assert decide(second, frozenset({"c"}), NOW, ZONE) == Settle("NO_RECORD", None, "a")
+    third = _past(("a", Outcome.UNSUPPORTED_NUMBER), ("b", Outcome.MATCHED))
+    assert decide(third, frozenset({"c"}), NOW, ZONE) == Settle("MATCHED", None, "b")
+
+
+def test_refused_parameters_are_our_fault_and_no_verdict() -> None:
+    verdict = decide(_past(("a", Outcome.INVALID_INPUT), detail="PARAM"), frozenset(), NOW, ZONE)
+    assert isinstance(verdict, Wait)
+
+
+def _choice(name: str, preference: int = 1, available: bool = True) -> Choice:
+    until = None if available else NOW + timedelta(hours=1)
+    return Choice(name, preference, available, until, None if available else "maintenance")
+
+
+def test_routing_prefers_what_is_available_and_has_not_answered() -> None:
+    both = [_choice("a"), _choice("b", 2)]
+    assert route(Lane.CMCC, (), both, 2) == Ask("a")
+    assert route(Lane.CMCC, _past(("a", Outcome.NO_RECORD)), both, 2) == Ask("b")
+    assert route(Lane.CMCC, _past(("a", Outcome.TIMEOUT)), both, 2) == Ask("b")
+    assert route(Lane.CMCC, _past(("a", Outcome.PROVIDER_ERROR)), both, 2) == Ask("a")
+    twice = _past(("a", Outcome.PROVIDER_ERROR), ("a", Outcome.PROVIDER_ERROR))
+    assert route(Lane.CMCC, twice, both, 2) == Ask("b")
+    assert route(Lane.CMCC, _past(("a", Outcome.TIMEOUT)), both[:1], 2) == Ask("a")
+    assert route(Lane.CMCC, (), [_choice("a", available=False), _choice("b", 2)], 2) == Ask("b")
+
+
+def test_without_an_available_provider_the_row_waits_or_settles_with_what_is_known() -> None:
+    down = [_choice("a", available=False)]
+    assert route(Lane.CMCC, (), down, 1) == NoneAvailable(NOW + timedelta(hours=1), "maintenance")
+    assert route(Lane.MVNO, (), [], 1) == Settle("UNSUPPORTED_NUMBER", "MVNO", None)
+    assert route(Lane.CBN, (), [], 1) == Settle("UNSUPPORTED_NUMBER", "BROADNET", None)
+    assert route(Lane.CMCC, (), [], 0) == NoneAvailable(None, "no_provider")
+    known = _past(("b", Outcome.NO_RECORD))
+    assert route(Lane.CMCC, known, down, 2) == Settle("NO_RECORD", None, "b")
+
+
+@given(st.dictionaries(_OUTCOMES, st.integers(1, 20), min_size=1), st.integers(0, 20))
+def test_a_breaker_always_says_when_or_why_it_does_not_let_through(
+    outcomes: dict[Outcome, int], failures: int
+) -> None:
+    after = breaker.step(Breaker(failures=failures), outcomes, NOW)
+    assert after.state in ("closed", "open", "suspended")
+    if after.state == "open":
+        assert after.not_before is not None
+        assert NOW < after.not_before <= NOW + timedelta(hours=1, seconds=15)
+    operator = {Outcome.AUTH_CONFIG, Outcome.ARREARS} & outcomes.keys()
+    assert (after.state == "suspended") == bool(operator)
+
+
+def test_maintenance_opens_longer_each_time_and_a_result_closes() -> None:
+    state, waits = Breaker(), []
+    for _ in range(9):
+        state = breaker.step(state, {Outcome.MAINTENANCE: 1}, NOW)
+        assert state.state == "open"
+        assert state.not_before is not None
+        waits.append((state.not_before - NOW).total_seconds())
+    assert waits[0] < 60
+    assert waits[-1] >= 3000
+    assert breaker.step(state, {Outcome.MATCHED: 1}, NOW) == Breaker()
+
+
+def test_single_failures_among_results_do_not_open() -> None:
+    assert breaker.step(
+        Breaker(failures=7), {Outcome.TIMEOUT: 3, Outcome.MATCHED: 1}, NOW
+    ).available(NOW)
+    assert breaker.step(Breaker(failures=7), {Outcome.TIMEOUT: 1}, NOW).state == "open"
+    assert (
+        breaker.step(Breaker(), {Outcome.MAINTENANCE: 1, Outcome.MATCHED: 5}, NOW).state == "closed"
+    )
+
+
+def test_the_policy_table_covers_every_outcome_that_is_not_a_result() -> None:
+    assert set(retry.RULES) == {o for o in Outcome if not o.is_result}
+    for rule in retry.RULES.values():
+        for attempt in (1, 5, 50):
+            assert 0 <= retry.seconds_until_next(rule.wait, attempt) <= 3600

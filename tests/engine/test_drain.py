@@ -1,0 +1,310 @@
+"""What a drain promises, over a real database and real HTTP."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.engine.conftest import World, as_row, forget, in_background
+from verifier import client
+from verifier.outcomes import Lane
+from verifier.sandbox.people import Fate
+from verifier.store import lanes, providers, queue
+from verifier.store.engine import transaction
+from verifier.verification.runtime import new_token
+
+
+def _submit(world: World, key: str = "k") -> int:
+    return client.submit(selection="all", caller="test", key=key).batch
+
+
+def test_every_person_gets_the_true_verdict(world: World) -> None:
+    good = world.people(6)
+    wrong = world.people(3, fate=Fate.WRONG_NAME)
+    unknown = world.people(2, fate=Fate.UNKNOWN)
+    refused = world.people(1, fate=Fate.REFUSED_NAME)
+    batch = _submit(world)
+    world.drain_until(lambda: client.get_batch(batch).settled == 12)
+    for people, status, outcome in (
+        (good, "verified", "MATCHED"),
+        (wrong, "failed", "MISMATCHED"),
+        (unknown, "failed", "NO_RECORD"),
+        (refused, "failed", "INVALID_INPUT"),
+    ):
+        for person in people:
+            state = client.get(person.reference)
+            assert (state.status, state.outcome, state.state) == (status, outcome, "settled")
+            assert state.guidance
+    assert client.wait(batch, timeout=5).state == "done"
+
+
+def test_a_call_is_written_down_before_it_is_made_and_completed_after(world: World) -> None:
+    (person,) = world.people(1)
+    _submit(world)
+    world.drain()
+    attempt = world.one("SELECT * FROM verifier.attempts")
+    assert attempt.state == "completed"
+    assert (attempt.outcome, attempt.billed, attempt.provider) == ("MATCHED", "yes", "first")
+    assert attempt.request_id
+    assert attempt.started_at <= attempt.completed_at
+    assert world.calls_about(person) == 1
+
+
+def test_no_record_earns_one_try_elsewhere_and_no_more(world: World) -> None:
+    (person,) = world.people(1, fate=Fate.UNKNOWN)
+    batch = _submit(world)
+    world.drain_until(lambda: client.get_batch(batch).settled == 1)
+    asked = [row.provider for row in world.rows("SELECT provider FROM verifier.attempts")]
+    assert sorted(asked) == ["first", "second"]
+    assert client.get(person.reference).outcome == "NO_RECORD"
+
+
+@pytest.mark.parametrize("lane", [Lane.CBN, Lane.MVNO])
+def test_a_number_no_provider_supports_settles_without_a_call(world: World, lane: Lane) -> None:
+    (person,) = world.people(1, lane=lane)
+    _submit(world)
+    world.drain(lane)
+    state = client.get(person.reference)
+    assert (state.status, state.outcome) == ("failed", "UNSUPPORTED_NUMBER")
+    assert world.rows("SELECT * FROM verifier.attempts") == []
+    assert world.calls_about(person) == 0
+
+
+def test_maintenance_is_a_waiting_state_of_the_provider_and_never_a_failure(world: World) -> None:
+    people = world.people(12)
+    world.sandbox.client.fault("tencent", "maintenance")
+    batch = _submit(world)
+    for _ in range(4):
+        world.drain()
+    states = {client.get(p.reference).status for p in people}
+    assert states == {"unverified"}
+    state = client.get(people[0].reference)
+    assert (state.state, state.reason) == ("waiting", "maintenance")
+    assert state.until is not None
+    assert state.guidance is not None
+    calls = _calls(world)
+    # Both providers were asked until their breakers opened, and then nobody any more.
+    for _ in range(3):
+        world.drain()
+    assert _calls(world) == calls
+    world.sandbox.client.lift()
+    world.later(hours=2)
+    world.drain_until(lambda: client.get_batch(batch).settled == 12)
+    assert {client.get(p.reference).status for p in people} == {"verified"}
+
+
+def _calls(world: World) -> int:
+    return int(world.one("SELECT count(*) AS number FROM verifier.attempts").number)
+
+
+def test_a_provider_that_comes_back_is_asked_by_one_probe_first(world: World) -> None:
+    world.people(8)
+    _submit(world)
+    with transaction() as connection:
+        providers.register(connection, ["first", "second"])
+    world.execute("UPDATE verifier.providers SET paused_at = now() WHERE name = 'second'")
+    world.sandbox.client.fault("tencent", "maintenance")
+    world.drain()
+    before = _calls(world)
+    world.later(hours=2)
+    world.drain()
+    assert _calls(world) == before + 1
+    assert world.one("SELECT state FROM verifier.providers WHERE name = 'first'").state == "open"
+
+
+def test_refused_credentials_suspend_the_provider_until_an_operator_resumes(world: World) -> None:
+    people = world.people(4)
+    world.sandbox.client.fault("tencent", "auth")
+    batch = _submit(world)
+    for _ in range(3):
+        world.drain()
+    world.sandbox.client.lift()
+    world.later(days=1)
+    world.drain()
+    state = client.get(people[0].reference)
+    assert (state.status, state.reason) == ("unverified", "provider_suspended")
+    with transaction() as connection:
+        for name in ("first", "second"):
+            providers.resume(connection, name)
+    world.drain_until(lambda: client.get_batch(batch).settled == 4)
+
+
+def test_an_unanswered_call_is_repeated_once_a_day_and_counted_as_maybe_billed(
+    world: World,
+) -> None:
+    (person,) = world.people(1)
+    world.sandbox.client.fault("tencent", "reset")
+    batch = _submit(world)
+    for _ in range(6):
+        world.drain()
+        world.later(minutes=15)
+    billed = [row.billed for row in world.rows("SELECT billed FROM verifier.attempts")]
+    assert billed == ["maybe", "maybe"]
+    state = client.get(person.reference)
+    assert (state.status, state.state, state.reason) == ("unverified", "waiting", "next_day")
+    world.sandbox.client.lift()
+    world.later(days=1)
+    world.drain_until(lambda: client.get_batch(batch).settled == 1)
+    assert client.get(person.reference).status == "verified"
+
+
+def test_exhausted_work_ends_unresolved_after_seven_days_and_the_user_stays(world: World) -> None:
+    (person,) = world.people(1)
+    world.sandbox.client.fault("tencent", "garbage")
+    batch = _submit(world)
+    for _ in range(40):
+        world.drain()
+        world.later(hours=6)
+        if client.get_batch(batch).settled:
+            break
+    assert client.get_batch(batch).outcomes == {"UNRESOLVED": 1}
+    state = client.get(person.reference)
+    assert (state.status, state.outcome) == ("unverified", None)
+    days = world.rows("SELECT DISTINCT started_at::date FROM verifier.attempts")
+    assert len(days) <= 8
+
+
+def test_at_most_two_results_a_person_and_day_are_billed(world: World) -> None:
+    (person,) = world.people(1)
+    for day_try in range(4):
+        _submit(world, key=f"try-{day_try}")
+        world.drain()
+    assert world.calls_about(person) == 2
+    state = client.get(person.reference)
+    assert (state.state, state.reason) == ("waiting", "daily_cap")
+    world.later(days=1)
+    world.drain()
+    assert world.calls_about(person) == 3
+
+
+def test_a_verdict_for_old_data_never_verifies_new_data(world: World) -> None:
+    (person,) = world.people(1)
+    world.sandbox.client.fault("tencent", "slow", ms=800, count=1)
+    batch = _submit(world)
+    running = in_background(world.drain)
+    assert _wait_for_claim(world)
+    result = client.put_users([{**as_row(person), "name": "欧阳不同"}])
+    assert result.changed == 1
+    running.join(timeout=10)
+    state = client.get(person.reference)
+    assert state.status == "unverified"
+    assert state.reason in ("data_changed", "new")
+    world.drain_until(lambda: client.get_batch(batch).settled == 1)
+    assert client.get(person.reference).outcome == "MISMATCHED"
+    versions = [
+        row.data_version for row in world.rows("SELECT data_version FROM verifier.attempts")
+    ]
+    assert sorted(versions) == [1, 2]
+
+
+def _wait_for_claim(world: World) -> bool:
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        if world.rows("SELECT FROM verifier.open_verifications WHERE state = 'claimed'"):
+            return True
+    return False
+
+
+def test_an_expired_lease_is_given_back_and_the_late_answer_is_used(world: World) -> None:
+    (person,) = world.people(1)
+    batch = _submit(world)
+    token = new_token()
+    with transaction() as connection:
+        row = queue.lock_due(connection, Lane.CMCC, 1)[0]
+        attempt = queue.NewAttempt(row.id, row.user_id, row.version, "first", Lane.CMCC)
+        ((attempt_id, started),) = queue.write_claims(
+            connection, [attempt], token=token, lease_seconds=0
+        ).values()
+    world.execute(
+        "UPDATE verifier.attempts SET state = 'completed', outcome = 'MATCHED', billed = 'yes' "
+        "WHERE id = :id",
+        id=attempt_id,
+    )
+    assert started is not None
+    world.drain_until(lambda: client.get_batch(batch).settled == 1)
+    assert client.get(person.reference).status == "verified"
+    assert world.calls_about(person) == 0  # decided from the answer that was already paid for
+
+
+def test_a_row_present_at_three_crashes_is_quarantined_and_said_so(world: World) -> None:
+    (person,) = world.people(1)
+    batch = _submit(world)
+    for crash in range(3):
+        with transaction() as connection:
+            rows = (
+                queue.lock_due(connection, Lane.CMCC, 1)
+                if crash < 2
+                else queue.lock_suspect(connection, Lane.CMCC)
+            )
+            row = rows[0]
+            queue.write_claims(
+                connection,
+                [queue.NewAttempt(row.id, row.user_id, row.version, "first", Lane.CMCC)],
+                token=new_token(),
+                lease_seconds=0,
+            )
+        with transaction() as connection:
+            assert queue.release_expired(connection) == 1
+    state = client.get(person.reference)
+    assert (state.state, state.reason) == ("waiting", "quarantined")
+    world.drain()
+    assert world.calls_about(person) == 0
+    with transaction() as connection:
+        assert queue.bring_forward(connection, batch) == 1
+    world.later(days=1)
+    world.drain_until(lambda: client.get_batch(batch).settled == 1)
+
+
+def test_a_drain_that_is_told_to_stop_leaves_nothing_claimed(world: World) -> None:
+    world.people(30)
+    world.sandbox.client.settings(latency_ms=150)
+    _submit(world)
+    seen: list[bool] = []
+
+    def stopping() -> bool:
+        seen.append(True)
+        return len(seen) > 6
+
+    world.drain(stopping=stopping)
+    states = {row.state for row in world.rows("SELECT state FROM verifier.open_verifications")}
+    assert states == {"waiting"}
+    unfinished = world.rows("SELECT FROM verifier.attempts WHERE state = 'started'")
+    assert unfinished == []
+    slots = world.one("SELECT count(*) AS number FROM verifier.billed_slots").number
+    completed = world.rows("SELECT FROM verifier.attempts WHERE state = 'completed'")
+    assert slots == len(completed)
+
+
+def test_a_lane_has_no_more_drains_than_slots(world: World) -> None:
+    world.people(1)
+    _submit(world)
+    assert world.runtime.config.engine.slots_per_lane == 2
+    with transaction() as connection:
+        assert lanes.take_slot(connection, Lane.CMCC, 1, 60) is not None
+        assert lanes.take_slot(connection, Lane.CMCC, 2, 60) is not None
+    assert world.drain()["skipped"] == "no free slot"
+
+
+def test_calls_keep_to_the_rate_of_the_provider(world: World) -> None:
+    world.people(40)
+    path = world.home.parent / "verifier.toml"
+    path.write_text(path.read_text("utf-8").replace("qps = 500", "qps = 20"), "utf-8")
+    forget()
+    _submit(world)
+    world.drain()
+    times = sorted(entry["at"] for entry in world.sandbox.client.call_log(limit=1000))
+    assert len(times) >= 20
+    # 90 % of 20 a second for batches: in any second at most 18 and the small burst.
+    for index, start in enumerate(times):
+        assert sum(1 for t in times[index:] if t < start + 1) <= 22
+
+
+def test_a_changed_number_is_verified_in_the_lane_it_has_now(world: World) -> None:
+    (old,) = world.people(1)
+    (other,) = world.people(1, lane=Lane.CTCC)
+    batch = client.submit([old.reference], caller="test", key="k").batch
+    client.put_users([{**as_row(other), "reference": old.reference}])
+    world.drain(Lane.CMCC)
+    world.drain_until(lambda: client.get_batch(batch).settled == 1, Lane.CTCC)
+    assert client.get(old.reference).status == "verified"

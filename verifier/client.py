@@ -1,0 +1,386 @@
+"""What a backend service imports: put users, submit them, get results.
+
+Everything here writes to PostgreSQL first and rings afterwards, so it works, and loses nothing,
+while the broker or the workers are down::
+
+    from verifier import client
+
+    client.put_users([{"reference": "u-1", "phone": "13800000000", "name": "…", "id_number": "…"}])
+    batch = client.submit(["u-1"], key="signup-2026-11-21", caller="shop")
+    client.wait(batch.batch, timeout=60)
+    print(client.get("u-1").status)
+
+Errors are :mod:`verifier.errors`. No personal data is ever returned.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, Row
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from verifier import guidance, intake
+from verifier.config import config
+from verifier.doorbell import INTERACTIVE_QUEUE, doorbell
+from verifier.errors import NotFoundError, UsageError, WaitTimeoutError
+from verifier.identity.keyring import KeyRing
+from verifier.intake import DEFAULT_PLATFORM, PutResult
+from verifier.outcomes import UNRESOLVED
+from verifier.settings import settings
+from verifier.store import batches, lanes, queue, users
+from verifier.store import changes as feed
+from verifier.store.engine import transaction
+from verifier.verification import submit as submission
+from verifier.verification.interactive import VERIFY_ONE_TASK
+from verifier.verification.submit import PRIORITIES, Priority, Request, Submitted
+
+__all__ = [
+    "BatchState",
+    "Change",
+    "ChangePage",
+    "PutResult",
+    "Submitted",
+    "UserState",
+    "changes",
+    "get",
+    "get_batch",
+    "put_users",
+    "submit",
+    "verify_one",
+    "wait",
+]
+
+#: Polling of PostgreSQL while waiting, seconds: quick at first, then calmer.
+_POLL_FIRST: Final = 0.02
+_POLL_LAST: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class UserState:
+    """How a user stands. ``state`` is ``settled`` or ``waiting``; while waiting, ``reason`` and
+    ``until`` say why and until when. ``guidance`` is what the person may be told now, in their
+    language; ``who_acts`` is person, operator, system or nobody."""
+
+    platform: str
+    reference: str
+    status: str
+    outcome: str | None
+    detail: str | None
+    checked_at: datetime | None
+    state: str
+    reason: str | None
+    until: datetime | None
+    verification: int | None
+    guidance: str | None
+    who_acts: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchState:
+    """How a batch stands: ``state`` is loading, open or done; ``outcomes`` counts settled items;
+    ``waiting`` counts the others by reason."""
+
+    batch: int
+    state: str
+    total: int
+    settled: int
+    unknown: int
+    outcomes: dict[str, int]
+    waiting: dict[str, int]
+    paused: bool
+    cancelled: bool
+
+    @property
+    def done(self) -> bool:
+        return self.state == "done"
+
+    @property
+    def failures(self) -> int:
+        """Settled items that did not end MATCHED."""
+        return self.settled - self.outcomes.get("MATCHED", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One settled verification. ``outcome`` may also be UNRESOLVED or CANCELLED."""
+
+    platform: str
+    reference: str
+    outcome: str
+    detail: str | None
+    settled_at: datetime
+    verification: int
+    guidance: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePage:
+    """Changes in feed order, and the cursor to ask with next. Keep the cursor with your data."""
+
+    changes: tuple[Change, ...]
+    cursor: str
+
+
+@cache
+def _keyring() -> KeyRing:
+    return KeyRing.load(settings().keyring_path)
+
+
+def put_users(rows: Iterable[Mapping[str, Any]]) -> PutResult:
+    """Add or update users, straight to the database; idempotent.
+
+    Each row: ``reference, phone, name, id_number`` and optionally ``platform, email, push_token,
+    locale, time_zone, bound_at, consent_at``. Rows that cannot be taken are counted and listed in
+    the result; the others go in. Changed phone, name or ID number: the user is unverified again.
+    """
+    return intake.put_users(_keyring(), rows)
+
+
+def submit(
+    references: Sequence[str | tuple[str, str]] | None = None,
+    *,
+    key: str,
+    caller: str,
+    selection: str | None = None,
+    platform: str = DEFAULT_PLATFORM,
+    priority: Priority = "normal",
+    label: str | None = None,
+    deadline_hours: float | None = None,
+) -> Submitted:
+    """Ask for the verification of one user or a million, once per (``caller``, ``key``).
+
+    ``references``: of ``platform``, or (platform, reference) pairs; or ``selection``: ``all``,
+    ``unverified`` or ``failed``. Repeat with the same key after any failure: it goes on where it
+    stopped. A user who is already being verified joins that verification. References that name no
+    user are counted and the first few listed; the others are verified.
+    """
+    if selection is not None and selection not in ("all", "unverified", "failed"):
+        raise UsageError(
+            f"There is no selection {selection!r}.", fix="Use all, unverified or failed."
+        )
+    keys = (
+        None
+        if references is None
+        else [r if isinstance(r, tuple) else (platform, r) for r in references]
+    )
+    request = Request(
+        selection=selection,
+        keys=keys,
+        priority=priority,
+        label=label,
+        deadline_hours=deadline_hours,
+    )
+    return submission.submit(caller, key, request)
+
+
+def verify_one(
+    reference: str, *, platform: str = DEFAULT_PLATFORM, timeout: float = 10.0
+) -> UserState:
+    """Verify one user now, ahead of all batches, and wait up to ``timeout`` seconds.
+
+    Creates, joins or promotes the user's open verification. When the time is up the state returned
+    is ``waiting``, with the reason: the work goes on. Raises NotFoundError.
+    """
+    with transaction() as connection:
+        user = _find(connection, platform, reference)
+        opened = queue.open_one(
+            connection,
+            user.id,
+            priority=PRIORITIES["interactive"],
+            deadline_hours=max(1, round(config().engine.deadline_hours)),
+        )
+    doorbell().ring(VERIFY_ONE_TASK, {"verification": opened.id}, INTERACTIVE_QUEUE)
+    return _wait_for_user(platform, reference, opened.id, timeout)
+
+
+def _wait_for_user(platform: str, reference: str, verification: int, timeout: float) -> UserState:
+    end, pause = time.monotonic() + timeout, _POLL_FIRST
+    while True:
+        with transaction() as connection:
+            user = _find(connection, platform, reference)
+            if user.verification_id != verification:
+                return _user_state(connection, user)
+            if time.monotonic() >= end or _must_wait(connection, user):
+                return _user_state(connection, user)
+        time.sleep(min(pause, max(0.0, end - time.monotonic())))
+        pause = min(pause * 1.5, _POLL_LAST)
+
+
+def _must_wait(connection: Connection, user: Row[Any]) -> bool:
+    """Whether nothing will happen soon, so that the caller should rather be told why."""
+    if user.open_state == "quarantined":
+        return True
+    if user.open_state == "waiting" and (user.due_at - user.now).total_seconds() > 30:
+        return True
+    lane = next(row for row in lanes.all_lanes(connection) if row.lane == user.lane)
+    return user.open_state == "waiting" and (
+        lane.paused_at is not None or (lane.not_before is not None and lane.not_before > lane.now)
+    )
+
+
+def get(reference: str, *, platform: str = DEFAULT_PLATFORM) -> UserState:
+    """How a user stands now. Raises NotFoundError."""
+    with transaction() as connection:
+        return _user_state(connection, _find(connection, platform, reference))
+
+
+def get_batch(batch: int) -> BatchState:
+    """How a batch stands now. Raises NotFoundError."""
+    with transaction() as connection:
+        row = batches.get(connection, batch)
+        if row is None:
+            raise NotFoundError(
+                f"There is no batch {batch}.", fix="`verifier batch list` shows the latest ones."
+            )
+        outcomes = batches.tallies(connection, batch)
+        settled = sum(outcomes.values())
+        waiting: dict[str, int] = {}
+        if row.state != "done":
+            for group in batches.waiting(connection, batch):
+                reason = "paused" if group.held else group.reason
+                waiting[reason] = waiting.get(reason, 0) + group.number
+    return BatchState(
+        batch=batch,
+        state=row.state,
+        total=row.total,
+        settled=settled,
+        unknown=row.unknown,
+        outcomes=outcomes,
+        waiting=waiting,
+        paused=row.paused_at is not None,
+        cancelled=row.cancelled_at is not None,
+    )
+
+
+def wait(batch: int, *, timeout: float | None = None) -> BatchState:
+    """Wait until every item of the batch has settled.
+
+    Raises NotFoundError, and WaitTimeoutError after ``timeout`` seconds; the work goes on. A
+    database that is away for a moment is waited for.
+    """
+    end = None if timeout is None else time.monotonic() + timeout
+    pause = _POLL_FIRST
+    while True:
+        try:
+            if _finished(batch):
+                return get_batch(batch)
+        except (OperationalError, InterfaceError):
+            pause = _POLL_LAST
+        if end is not None and time.monotonic() >= end:
+            raise WaitTimeoutError(
+                f"Batch {batch} is not done after {timeout:g} seconds; the work goes on.",
+                fix=f"`verifier batch wait {batch}` waits again, `verifier batch show {batch}` "
+                "says what it waits for.",
+            )
+        time.sleep(pause)
+        pause = min(pause * 1.5, _POLL_LAST)
+
+
+def _finished(batch: int) -> bool:
+    with transaction() as connection:
+        row = batches.get(connection, batch)
+        if row is None:
+            raise NotFoundError(f"There is no batch {batch}.")
+        if row.state == "open":
+            batches.finish_completed(connection)
+            row = batches.get(connection, batch)
+        return row is not None and row.state == "done"
+
+
+def changes(cursor: str | None = None, *, limit: int = 1000) -> ChangePage:
+    """Settled verifications after ``cursor``, oldest first; never skips one, whatever commits late.
+
+    Begin with None. An empty page means "nothing new yet": ask again with the same cursor. A
+    change may appear up to as late as the longest transaction running in the database.
+    """
+    try:
+        xid, _, last = (cursor or "0.0").partition(".")
+        after = int(xid), int(last)
+    except ValueError:
+        raise UsageError(f"{cursor!r} is not a cursor of this feed.") from None
+    with transaction() as connection:
+        rows = feed.after(connection, *after, max(1, min(limit, 10_000)))
+    found = tuple(
+        Change(
+            platform=row.platform,
+            reference=row.reference,
+            outcome=row.outcome,
+            detail=row.detail,
+            settled_at=row.settled_at,
+            verification=row.id,
+            guidance=None
+            if row.outcome == "CANCELLED"
+            else guidance.for_outcome(row.outcome, row.detail, row.locale).message,
+        )
+        for row in rows
+    )
+    last_row = rows[-1] if rows else None
+    return ChangePage(found, f"{last_row.xid}.{last_row.id}" if last_row else cursor or "0.0")
+
+
+def _find(connection: Connection, platform: str, reference: str) -> Row[Any]:
+    user = users.find(connection, platform, reference)
+    if user is None:
+        raise NotFoundError(
+            f"There is no user {reference!r} on platform {platform!r}.",
+            fix="Put the user first (`verifier user import`, client.put_users).",
+        )
+    return user
+
+
+def _user_state(connection: Connection, user: Row[Any]) -> UserState:
+    reason, until = waiting_for(connection, user)
+    told = None
+    if reason is not None:
+        told = guidance.for_waiting(reason, until, user.locale, ZoneInfo(user.time_zone))
+    elif user.outcome is not None:
+        told = guidance.for_outcome(user.outcome, user.detail, user.locale)
+    elif (last := _last_unresolved(connection, user)) is not None:
+        told = guidance.for_outcome(UNRESOLVED, last, user.locale)
+    return UserState(
+        platform=user.platform,
+        reference=user.reference,
+        status=user.status,
+        outcome=user.outcome,
+        detail=user.detail,
+        checked_at=user.checked_at,
+        state="settled" if reason is None else "waiting",
+        reason=reason,
+        until=until,
+        verification=user.verification_id,
+        guidance=told.message if told else None,
+        who_acts=str(told.who_acts) if told else None,
+    )
+
+
+def _last_unresolved(connection: Connection, user: Row[Any]) -> str | None:
+    settled = users.settled_of(connection, user.id, limit=1)
+    return settled[0].detail if settled and settled[0].outcome == UNRESOLVED else None
+
+
+def waiting_for(connection: Connection, user: Row[Any]) -> tuple[str | None, datetime | None]:
+    """Why an open verification waits and until when: (None, None) when nothing is open.
+
+    Waiting for a provider is written once, in the lane, not in every user's row: it is added here.
+    """
+    if user.verification_id is None:
+        return None, None
+    if user.open_state == "quarantined":
+        return "quarantined", None
+    if user.held:
+        return "paused", None
+    if user.open_state == "waiting" and user.due_at > user.now:
+        return user.reason, user.due_at
+    lane = next(row for row in lanes.all_lanes(connection) if row.lane == user.lane)
+    if lane.paused_at is not None:
+        return "paused", None
+    if lane.not_before is not None and lane.not_before > lane.now:
+        return lane.not_before_reason or "provider_down", lane.not_before
+    return user.reason, None

@@ -1,0 +1,101 @@
+"""The doorbell: "there is work", said over Celery by task name. It carries no state and no data.
+
+Ringing is best effort, bounded in time and silent: whether a ring arrives changes when work is
+done, never whether. This is the only room of ``verifier`` that knows Celery.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final
+
+from celery import Celery
+from kombu.exceptions import OperationalError as BrokerError
+from redis.exceptions import RedisError
+
+from verifier.errors import ConfigError
+from verifier.outcomes import Lane
+from verifier.settings import broker_url
+
+#: Where each kind of work is queued. ``workers.app`` declares the same names.
+INTERACTIVE_QUEUE: Final = "interactive"
+CONTROL_QUEUE: Final = "control"
+REMIND_QUEUE: Final = "remind"
+
+#: Shared by all who speak to the broker: another prefix or timeout would be another queue.
+BROKER_OPTIONS: Final[dict[str, Any]] = {
+    "visibility_timeout": 900,
+    "unacked_restore_interval": 10,
+    "unacked_restore_throttle": 1,
+    "socket_timeout": 10,
+    "socket_connect_timeout": 3,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+    "global_keyprefix": "vp:",
+}
+
+_SENDER_OPTIONS: Final = {**BROKER_OPTIONS, "socket_timeout": 1, "socket_connect_timeout": 1}
+
+#: After a failed ring nobody rings for so long: a broker that is down must not slow the caller.
+_SILENCE_SECONDS: Final = 5.0
+
+
+def lane_queue(lane: Lane) -> str:
+    """The queue of a lane's drains."""
+    return f"verify.{lane}"
+
+
+class Doorbell:
+    """Sends task messages to one broker. Thread-safe; made after fork."""
+
+    def __init__(self, url: str) -> None:
+        self._app = Celery("verifier-doorbell", broker=url, set_as_current=False)
+        self._app.conf.update(
+            broker_transport_options=_SENDER_OPTIONS,
+            broker_connection_timeout=1,
+            broker_pool_acquire_timeout=1,
+            task_ignore_result=True,
+            task_serializer="json",
+            task_create_missing_queues=True,
+        )
+        self._silent_until = 0.0
+
+    def ring(self, task: str, arguments: Mapping[str, Any], queue: str, times: int = 1) -> int:
+        """Send ``times`` messages; returns how many were taken. Never raises."""
+        if time.monotonic() < self._silent_until:
+            return 0
+        for sent in range(times):
+            try:
+                self._app.send_task(
+                    task, kwargs=dict(arguments), queue=queue, retry=False, ignore_result=True
+                )
+            except (BrokerError, RedisError, OSError):
+                self._silent_until = time.monotonic() + _SILENCE_SECONDS
+                return sent
+        return times
+
+
+class _NoDoorbell(Doorbell):
+    """Used where no broker is configured: the sweeper finds the work."""
+
+    def __init__(self) -> None:
+        pass
+
+    def ring(self, task: str, arguments: Mapping[str, Any], queue: str, times: int = 1) -> int:  # noqa: ARG002
+        return 0
+
+
+@cache
+def doorbell() -> Doorbell:
+    """The doorbell of this process. :func:`reset` after a fork."""
+    try:
+        return Doorbell(broker_url())
+    except ConfigError:
+        return _NoDoorbell()
+
+
+def reset() -> None:
+    """Forget the connection: it belongs to the parent process."""
+    doorbell.cache_clear()

@@ -1,0 +1,288 @@
+"""Users in: check, encrypt, and put into the store what is new or changed.
+
+Comparison is by keyed digest, never by ciphertext, so the same data twice changes nothing. Changed
+identity data (phone, name, ID number) makes the user unverified again; changed contact data does
+not. A row that cannot be taken is refused with its field and reason; the others go in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from itertools import islice
+from typing import Any, Final
+from zoneinfo import ZoneInfo, available_timezones
+
+from verifier.clock import business_date
+from verifier.config import config
+from verifier.identity.errors import InvalidField
+from verifier.identity.id_number import parse_id_number
+from verifier.identity.keyring import KeyRing
+from verifier.identity.names import parse_name
+from verifier.identity.phone import parse_phone
+from verifier.identity.reference import check_platform, check_reference
+from verifier.store import clock, users
+from verifier.store.engine import transaction
+
+#: The fields of a user as callers give them. The first four are required.
+REQUIRED: Final = ("reference", "phone", "name", "id_number")
+OPTIONAL: Final = (
+    "platform",
+    "email",
+    "push_token",
+    "locale",
+    "time_zone",
+    "bound_at",
+    "consent_at",
+)
+DEFAULT_PLATFORM: Final = "default"
+DEFAULT_LOCALE: Final = "zh"
+
+#: Rows per transaction.
+CHUNK: Final = 5000
+
+_ZONES: Final = frozenset(available_timezones())
+_LOCALES: Final = ("zh", "en")
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A row that was not taken. ``row`` is its place in the input, from 1; never its data."""
+
+    row: int
+    field: str
+    reason: str
+
+
+@dataclass(slots=True)
+class PutResult:
+    """What putting users did. Every row of the input is in exactly one of the counts."""
+
+    inserted: int = 0
+    changed: int = 0
+    contact_changed: int = 0
+    unchanged: int = 0
+    rejected: list[Rejection] = field(default_factory=list)
+    rejected_count: int = 0
+
+    @property
+    def taken(self) -> int:
+        return self.inserted + self.changed + self.contact_changed + self.unchanged
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A checked user, in clear for the moment between parsing and encryption."""
+
+    row: int
+    platform: str
+    reference: str
+    phone: str = field(repr=False)
+    name: str = field(repr=False)
+    name_raw: str | None = field(repr=False)
+    id_number: str = field(repr=False)
+    email: str | None = field(repr=False)
+    push_token: str | None = field(repr=False)
+    lane: str
+    province: str | None
+    birth_decade: int
+    locale: str
+    time_zone: str
+    bound_at: datetime | None
+    consent_at: datetime | None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.platform, self.reference
+
+    def identity(self) -> tuple[str, str, str]:
+        return self.phone, self.name_raw or self.name, self.id_number
+
+    def contact(self) -> tuple[str | None, ...]:
+        return (
+            self.email,
+            self.push_token,
+            self.locale,
+            self.time_zone,
+            self.bound_at.isoformat() if self.bound_at else None,
+            self.consent_at.isoformat() if self.consent_at else None,
+        )
+
+
+def check(values: Mapping[str, Any], row: int, today: date) -> Person:
+    """Parse one user. Raises InvalidField with the field and the reason."""
+    for column in REQUIRED:
+        if not _text(values, column):
+            raise InvalidField(column, "empty")
+    phone = parse_phone(_text(values, "phone"))
+    name = parse_name(_text(values, "name"))
+    id_number = parse_id_number(_text(values, "id_number"), today)
+    return Person(
+        row=row,
+        platform=check_platform(_text(values, "platform") or DEFAULT_PLATFORM),
+        reference=check_reference(_text(values, "reference")),
+        phone=phone.national,
+        name=name.canonical,
+        name_raw=name.alternative,
+        id_number=id_number.value,
+        email=_email(_text(values, "email")),
+        push_token=_token(_text(values, "push_token")),
+        lane=str(phone.lane),
+        province=id_number.province,
+        birth_decade=id_number.birth_decade,
+        locale=_locale(_text(values, "locale")),
+        time_zone=_zone(_text(values, "time_zone")),
+        bound_at=_instant("bound_at", values.get("bound_at")),
+        consent_at=_instant("consent_at", values.get("consent_at")),
+    )
+
+
+def _text(values: Mapping[str, Any], name: str) -> str:
+    value = values.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise InvalidField(name, "not_text")
+    return value.strip()
+
+
+def _email(value: str) -> str | None:
+    if not value:
+        return None
+    local, at, domain = value.rpartition("@")
+    if not (at and local and "." in domain) or len(value) > 254 or not value.isprintable():
+        raise InvalidField("email", "malformed")
+    return value
+
+
+def _token(value: str) -> str | None:
+    if len(value) > 512:
+        raise InvalidField("push_token", "too_long")
+    if not value.isprintable():
+        raise InvalidField("push_token", "control_character")
+    return value or None
+
+
+def _locale(value: str) -> str:
+    language = value.replace("_", "-").partition("-")[0].lower() or DEFAULT_LOCALE
+    if language not in _LOCALES:
+        raise InvalidField("locale", "unknown")
+    return language
+
+
+def _zone(value: str) -> str:
+    if value and value not in _ZONES:
+        raise InvalidField("time_zone", "unknown")
+    return value or config().business_time_zone
+
+
+def _instant(name: str, value: Any) -> datetime | None:
+    if value is None or value == "":
+        return None
+    try:
+        found = value if isinstance(value, datetime) else datetime.fromisoformat(value.strip())
+    except (ValueError, AttributeError):
+        raise InvalidField(name, "malformed") from None
+    if found.tzinfo is None:
+        found = found.replace(tzinfo=ZoneInfo(config().business_time_zone))
+    return found.astimezone(UTC)
+
+
+class Intake:
+    """Puts users chunk by chunk, each chunk a transaction."""
+
+    def __init__(self, keyring: KeyRing) -> None:
+        self._keyring = keyring
+        with transaction() as connection:
+            self._today = business_date(clock.now(connection), config().zone)
+
+    def check(self, values: Mapping[str, Any], row: int) -> Person:
+        """As :func:`check`, with today's business date."""
+        return check(values, row, self._today)
+
+    def put(self, people: Sequence[Person], result: PutResult) -> None:
+        """Store one chunk and count what happened to it. Keys must be distinct."""
+        todo = list(people)
+        while todo:
+            # A round meets rows that another import adds at the same moment: they are compared
+            # in the next one.
+            todo = self._round(todo, result)
+
+    def _round(self, people: Sequence[Person], result: PutResult) -> list[Person]:
+        by_key = {person.key: person for person in people}
+        with transaction() as connection:
+            existing = users.lock_existing(connection, list(by_key))
+            changed, contacts = [], []
+            unchanged = 0
+            for row in existing:
+                person = by_key.pop((row.platform, row.reference))
+                if not self._keyring.digest_matches(row.identity_digest, *person.identity()):
+                    changed.append(person)
+                elif not self._keyring.digest_matches(row.contact_digest, *person.contact()):
+                    contacts.append(person)
+                else:
+                    unchanged += 1
+            users.update(connection, [self._seal(p) for p in changed], identity_changed=True)
+            users.update(connection, [self._seal(p) for p in contacts], identity_changed=False)
+            added = users.insert(connection, [self._seal(p) for p in by_key.values()])
+        result.inserted += len(added)
+        result.changed += len(changed)
+        result.contact_changed += len(contacts)
+        result.unchanged += unchanged
+        return [person for key, person in by_key.items() if key not in added]
+
+    def _seal(self, person: Person) -> users.SealedUser:
+        def sealed(column: str, value: str) -> bytes:
+            return self._keyring.encrypt("users", column, person.platform, person.reference, value)
+
+        return users.SealedUser(
+            platform=person.platform,
+            reference=person.reference,
+            phone=sealed("phone", person.phone),
+            name=sealed("name", person.name),
+            name_raw=sealed("name_raw", person.name_raw) if person.name_raw else None,
+            id_number=sealed("id_number", person.id_number),
+            email=sealed("email", person.email) if person.email else None,
+            push_token=sealed("push_token", person.push_token) if person.push_token else None,
+            phone_index=self._keyring.index("phone", person.phone),
+            id_number_index=self._keyring.index("id_number", person.id_number),
+            identity_digest=self._keyring.digest(*person.identity()),
+            contact_digest=self._keyring.digest(*person.contact()),
+            lane=person.lane,
+            province=person.province,
+            birth_decade=person.birth_decade,
+            locale=person.locale,
+            time_zone=person.time_zone,
+            bound_at=person.bound_at,
+            consent_at=person.consent_at,
+        )
+
+
+def put_users(
+    keyring: KeyRing, rows: Iterable[Mapping[str, Any]], keep_rejections: int = 1000
+) -> PutResult:
+    """Put users from mappings with the fields of :data:`REQUIRED` and :data:`OPTIONAL`.
+
+    A key that comes twice in the same call is taken the first time. ``rejected`` holds the first
+    ``keep_rejections`` refusals, ``rejected_count`` counts them all.
+    """
+    intake, result = Intake(keyring), PutResult()
+    numbered = enumerate(rows, start=1)
+    seen: set[tuple[str, str]] = set()
+    while chunk := list(islice(numbered, CHUNK)):
+        people: list[Person] = []
+        for number, values in chunk:
+            try:
+                person = intake.check(values, number)
+                if person.key in seen:
+                    raise InvalidField("reference", "duplicate")
+            except InvalidField as error:
+                result.rejected_count += 1
+                if len(result.rejected) < keep_rejections:
+                    result.rejected.append(Rejection(number, error.field, error.reason))
+            else:
+                seen.add(person.key)
+                people.append(person)
+        intake.put(people, result)
+    return result

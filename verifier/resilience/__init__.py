@@ -1,0 +1,1 @@
+"""Retry schedule, pacing, breaker: what to do when a provider does not give a result. Pure."""

@@ -1,0 +1,1 @@
+"""Sweepers: level-triggered, chunked, safe to run twice at once; each returns counts."""

@@ -1,0 +1,69 @@
+"""The sweep: puts right whatever a crash, a lost message or a wiped broker left behind.
+
+Every few seconds, from anywhere, as often as anybody likes: it looks only at state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from verifier.store import batches, queue
+from verifier.store.engine import transaction
+from verifier.verification import ring, submit
+
+#: Rows a sweep handles at once, and how many rounds it makes; the next sweep does the rest.
+_CHUNK = 1000
+_ROUNDS = 20
+
+
+@dataclass(slots=True)
+class Swept:
+    """``released``: leases that had run out; ``loaded``: half-loaded batches taken further;
+    ``cancelled``: items of cancelled batches; ``finished``: batches now done; ``folded``: tally
+    rows; ``escalated``: verifications past their deadline; ``rung``: doorbells rung."""
+
+    released: int = 0
+    loaded: int = 0
+    cancelled: int = 0
+    finished: int = 0
+    folded: int = 0
+    escalated: int = 0
+    rung: int = 0
+
+
+def sweep() -> dict[str, int]:
+    """Run once."""
+    swept = Swept()
+    for _ in range(_ROUNDS):
+        with transaction() as connection:
+            released = queue.release_expired(connection, _CHUNK)
+        swept.released += released
+        if released < _CHUNK:
+            break
+    with transaction() as connection:
+        unloaded = batches.unfinished_loads(connection)
+        cancelled = batches.cancelled_unfinished(connection)
+    for batch in unloaded:
+        submit.load(batch)
+        swept.loaded += 1
+    for batch in cancelled:
+        swept.cancelled += cancel(batch)
+    with transaction() as connection:
+        swept.folded = batches.fold_tallies(connection)
+    with transaction() as connection:
+        swept.finished = batches.finish_completed(connection)
+        swept.escalated = queue.escalate_overdue(connection)
+    swept.rung = ring.ring_lanes()
+    return asdict(swept)
+
+
+def cancel(batch: int) -> int:
+    """End what a cancelled batch has waiting; what is in flight is left to the next sweep."""
+    ended = 0
+    for _ in range(_ROUNDS):
+        with transaction() as connection:
+            now = batches.cancel_chunk(connection, batch, _CHUNK)
+        ended += now
+        if now == 0:
+            break
+    return ended

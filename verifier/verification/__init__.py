@@ -1,0 +1,1 @@
+"""The engine: claim, route, call, decide, record."""

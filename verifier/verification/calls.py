@@ -1,0 +1,104 @@
+"""The calling threads of a process. They only decrypt and call: no thread touches the database."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from verifier.carriers.base import Answer, Person, Provider
+from verifier.identity.keyring import DecryptionError, KeyRing
+from verifier.outcomes import Billed, Outcome
+from verifier.transport import Deadline
+from verifier.verification.jobs import Called, Job, Sealed
+
+_log = structlog.get_logger(__name__)
+
+#: What ``Answer.detail`` says when stored data cannot be decrypted: an operator's matter.
+UNREADABLE = "UNREADABLE"
+
+_Work = tuple[Job, Callable[[Job], Answer | None], "queue.SimpleQueue[Called]"]
+
+
+def open_person(keyring: KeyRing, sealed: Sealed) -> Person:
+    """Decrypt the three elements. Raises DecryptionError."""
+    who = (sealed.platform, sealed.reference)
+    return Person(
+        phone=keyring.decrypt("users", "phone", *who, sealed.phone),
+        name=keyring.decrypt("users", "name", *who, sealed.name),
+        id_number=keyring.decrypt("users", "id_number", *who, sealed.id_number),
+    )
+
+
+def call(
+    job: Job, keyring: KeyRing, providers: Mapping[str, Provider], timeout: float
+) -> Answer | None:
+    """Make the call of a job, or return None when its lease could end before the call's deadline.
+
+    The deadline never passes the lease, and the transport checks the deadline before each write:
+    a process that was paused in between cannot send what another worker may be sending now.
+    """
+    deadline = Deadline.after(timeout)
+    if deadline.at > job.lease_at:
+        return None
+    try:
+        person = open_person(keyring, job.sealed)
+    except DecryptionError:
+        _log.error("stored data cannot be decrypted", verification=job.verification_id)
+        return Answer(Outcome.PROVIDER_ERROR, UNREADABLE, Billed.NO)
+    return providers[job.provider].verify(person, str(job.attempt_id), deadline)
+
+
+#: The answer of a call that ended in a fault of our own program: it may have been sent.
+_BUG = Answer(Outcome.PROVIDER_ERROR, "BUG", Billed.MAYBE)
+
+
+class CallPool:
+    """``threads`` daemon threads. A thread that dies of a bug still hands its job back."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._work: queue.SimpleQueue[_Work] = queue.SimpleQueue()
+        self._running: list[threading.Thread] = []
+        self._give_back = threading.Event()
+
+    def ensure_running(self) -> None:
+        """Start the threads that are not there."""
+        self._running = [thread for thread in self._running if thread.is_alive()]
+        for number in range(self.threads - len(self._running)):
+            thread = threading.Thread(target=self._run, name=f"call-{number}", daemon=True)
+            thread.start()
+            self._running.append(thread)
+
+    def submit(
+        self,
+        job: Job,
+        make: Callable[[Job], Answer | None],
+        results: queue.SimpleQueue[Called],
+    ) -> None:
+        """Queue a job; its :class:`Called` arrives in ``results``."""
+        self._work.put((job, make, results))
+
+    def give_back(self, yes: bool) -> None:
+        """While set, queued jobs come back uncalled; calls in flight finish."""
+        if yes:
+            self._give_back.set()
+        else:
+            self._give_back.clear()
+
+    def _run(self) -> None:
+        while True:
+            job, make, results = self._work.get()
+            pause = job.call_at - time.monotonic()
+            if (pause > 0 and self._give_back.wait(pause)) or self._give_back.is_set():
+                results.put(Called(job, None))
+                continue
+            begun = time.monotonic()
+            answer: Answer | None = _BUG
+            try:
+                answer = make(job)
+            finally:
+                results.put(Called(job, answer, int((time.monotonic() - begun) * 1000)))

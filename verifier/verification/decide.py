@@ -1,0 +1,113 @@
+"""Decide: from everything a verification has been through, what happens next. Pure.
+
+Only results settle a user. One answer NO_RECORD or UNSUPPORTED_NUMBER earns one try on another
+provider, because the lane was a guess (number portability). Everything else follows the table in
+:mod:`verifier.resilience.retry`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from verifier.clock import business_date, next_business_day
+from verifier.outcomes import UNRESOLVED, Billed, Outcome
+from verifier.resilience import retry
+from verifier.verification.past import Past
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """The verification ends with ``outcome`` (a result, or UNRESOLVED)."""
+
+    outcome: str
+    detail: str | None
+    provider: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The verification is due again at ``due_at``; ``reason`` says why it waits."""
+
+    due_at: datetime
+    reason: str
+
+
+Verdict = Settle | Wait
+
+#: Results that another provider may answer differently.
+_ELSEWHERE: Final = (Outcome.NO_RECORD, Outcome.UNSUPPORTED_NUMBER)
+
+
+def decide(
+    past: tuple[Past, ...], others: frozenset[str], now: datetime, zone: ZoneInfo
+) -> Verdict:
+    """What follows ``past`` (oldest first, the new answer last, one data version).
+
+    ``others``: the providers that could be asked now besides those that gave a result already.
+    """
+    last = past[-1]
+    if last.outcome.is_result and not _is_our_bug(last):
+        return _after_result(past, others, now)
+    if _is_our_bug(last):
+        # The vendor refuses our parameters, not the person's data: an error, never a verdict.
+        return _after_error(past, Outcome.PROVIDER_ERROR, now, zone)
+    return _after_error(past, last.outcome, now, zone)
+
+
+def _is_our_bug(answer: Past) -> bool:
+    return answer.outcome is Outcome.INVALID_INPUT and answer.detail == "PARAM"
+
+
+def _after_result(past: tuple[Past, ...], others: frozenset[str], now: datetime) -> Verdict:
+    last = past[-1]
+    results = [p for p in past if p.outcome.is_result and not _is_our_bug(p)]
+    if last.outcome in _ELSEWHERE and len(results) == 1 and others - {last.provider}:
+        return Wait(now, "retry")
+    return settle_known(past) or Settle(str(last.outcome), last.detail, last.provider)
+
+
+def settle_known(past: tuple[Past, ...]) -> Settle | None:
+    """The best result known so far, or None. NO_RECORD says more than "not supported here"."""
+    results = [p for p in past if p.outcome.is_result and not _is_our_bug(p)]
+    if not results:
+        return None
+    best = min(
+        reversed(results),
+        key=lambda p: _ELSEWHERE.index(p.outcome) + 1 if p.outcome in _ELSEWHERE else 0,
+    )
+    return Settle(str(best.outcome), best.detail, best.provider)
+
+
+def _after_error(
+    past: tuple[Past, ...], outcome: Outcome, now: datetime, zone: ZoneInfo
+) -> Verdict:
+    last = past[-1]
+    rule = retry.RULES[outcome]
+    if outcome is Outcome.RATE_LIMITED and last.detail == "NUMBER":
+        return Wait(now + timedelta(hours=retry.NUMBER_LIMIT_HOURS), "rate_limited")
+    if outcome is Outcome.RATE_LIMITED and last.detail == "IDENTITY_DAY":
+        return Wait(next_business_day(now, zone), "daily_cap")
+    if not rule.counts:
+        return Wait(_later(now, retry.seconds_until_next(rule.wait, last.times)), rule.reason)
+    today = business_date(now, zone)
+    spent = [p for p in past if p.day == today and (p.counts or _is_our_bug(p))]
+    maybe = sum(p.billed is Billed.MAYBE for p in spent)
+    if retry.exhausted(rule.stop, len(spent)) or retry.exhausted(retry.MAYBE_BILLED_STOP, maybe):
+        return _day_is_over(past, now, zone)
+    return Wait(_later(now, retry.seconds_until_next(rule.wait, len(spent))), rule.reason)
+
+
+def _day_is_over(past: tuple[Past, ...], now: datetime, zone: ZoneInfo) -> Verdict:
+    known = settle_known(past)
+    if known is not None:
+        return known
+    if len({p.day for p in past if p.counts or _is_our_bug(p)}) >= retry.MOST_DAYS:
+        return Settle(UNRESOLVED, str(past[-1].outcome), past[-1].provider)
+    return Wait(next_business_day(now, zone), "next_day")
+
+
+def _later(now: datetime, seconds: float) -> datetime:
+    return now + timedelta(seconds=seconds)

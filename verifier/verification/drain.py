@@ -1,0 +1,217 @@
+"""Drain a lane: a pipeline of a few seconds that claims, calls and records until told to stop.
+
+One drain runs in a process at a time. Its main thread owns the database connection and decides;
+the call threads call. It refills when the backlog is shorter than the threads, records twice a
+second, and at the end gives back what was not started. Losing the process at any point costs the
+lease time, never a result.
+"""
+
+from __future__ import annotations
+
+import queue as queues
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import Connection, Row
+from sqlalchemy.exc import OperationalError
+
+from verifier.carriers.base import Answer
+from verifier.outcomes import Lane
+from verifier.store import batches, lanes, queue
+from verifier.store.engine import transaction
+from verifier.verification import ring
+from verifier.verification.calls import call
+from verifier.verification.claim import Claimed, Source, claim, close_lane
+from verifier.verification.jobs import Called, Job, Uncalled
+from verifier.verification.recording import Counts, flush
+from verifier.verification.route import NoneAvailable
+from verifier.verification.runtime import Runtime, new_token
+from verifier.verification.standing import Standing
+
+_log = structlog.get_logger(__name__)
+
+#: A flush that meets a deadlock or a broken connection is repeated so often: its writes are fenced.
+_FLUSH_TRIES: Final = 4
+
+_Results = queues.SimpleQueue[Called]
+
+
+@dataclass(slots=True)
+class _State:
+    """What a running drain knows."""
+
+    token: int
+    ends_at: float
+    results: _Results = field(default_factory=_Results)
+    in_flight: int = 0
+    done: list[Called | Uncalled] = field(default_factory=list)
+    flushed_at: float = field(default_factory=time.monotonic)
+    claim_again_at: float = 0.0
+    out_of_work: bool = False
+    blocked: NoneAvailable | None = None
+    standing: Standing | None = None
+    counts: Counts = field(default_factory=Counts)
+
+
+def drain(runtime: Runtime, lane: Lane, stopping: Callable[[], bool]) -> dict[str, Any]:
+    """Drain ``lane`` for at most ``drain_seconds``. Returns counts; ``skipped`` without a slot."""
+    engine = runtime.config.engine
+    token = new_token()
+    held = engine.drain_seconds + runtime.longest_call() + 5.0
+    with transaction() as connection:
+        queue.release_expired(connection)
+        if lanes.take_slot(connection, lane, token, held) is None:
+            return {"lane": str(lane), "skipped": "no free slot"}
+    runtime.pool.ensure_running()
+    runtime.pool.give_back(False)
+    state = _State(token, time.monotonic() + engine.drain_seconds)
+    try:
+        _work_on_suspect(runtime, lane, state, stopping)
+        _pipeline(runtime, lane, state, stopping)
+    finally:
+        _give_back_rest(runtime, state)
+        _free_slot(lane, state)
+    progress = state.counts.settled + state.counts.returned > 0
+    if progress and state.blocked is None and not stopping():
+        ring.ring_lanes()
+    report = {"lane": str(lane), **asdict(state.counts)}
+    _log.info("drained", **report)
+    return report
+
+
+def _work_on_suspect(
+    runtime: Runtime, lane: Lane, state: _State, stopping: Callable[[], bool]
+) -> None:
+    """A row present at two crashes is worked on with nothing else in flight."""
+    if stopping():
+        return
+    claimed = _claim(runtime, lane, state, 1, partial(_suspect, lane))
+    if claimed.found:
+        _dispatch(runtime, state, claimed)
+        while state.in_flight:
+            _collect(state, 0.5)
+        _flush(runtime, state)
+    state.out_of_work = False
+
+
+def _due(lane: Lane, connection: Connection, limit: int) -> Sequence[Row[Any]]:
+    return queue.lock_due(connection, lane, limit)
+
+
+def _suspect(lane: Lane, connection: Connection, _limit: int) -> Sequence[Row[Any]]:
+    return queue.lock_suspect(connection, lane)
+
+
+def _pipeline(runtime: Runtime, lane: Lane, state: _State, stopping: Callable[[], bool]) -> None:
+    engine = runtime.config.engine
+    source = partial(_due, lane)
+    depth = 2 * runtime.pool.threads
+    while True:
+        now = time.monotonic()
+        wants_more = not (state.out_of_work or now >= state.ends_at or stopping())
+        if not wants_more:
+            # Calls in flight finish; what is only queued comes back at once and is released.
+            runtime.pool.give_back(now >= state.ends_at or stopping())
+            if not state.in_flight:
+                break
+        elif state.in_flight <= runtime.pool.threads and now >= state.claim_again_at:
+            want = min(engine.chunk, depth - state.in_flight)
+            _dispatch(runtime, state, _claim(runtime, lane, state, want, source))
+        _collect(state, _patience(state, engine.flush_seconds))
+        if state.done and time.monotonic() - state.flushed_at >= engine.flush_seconds:
+            _flush(runtime, state)
+    _flush(runtime, state)
+
+
+def _patience(state: _State, flush_seconds: float) -> float:
+    """How long to wait for the next result before looking up."""
+    now = time.monotonic()
+    until = state.flushed_at + flush_seconds if state.done else now + 0.1
+    if state.claim_again_at > now:
+        until = min(until, state.claim_again_at)
+    return min(max(until - now, 0.001), 0.1)
+
+
+def _claim(runtime: Runtime, lane: Lane, state: _State, want: int, source: Source) -> Claimed:
+    with transaction() as connection:
+        claimed = claim(connection, runtime, lane, want, state.token, source)
+    state.standing = claimed.standing or state.standing
+    state.blocked = claimed.blocked
+    state.claim_again_at = time.monotonic() + claimed.wait if claimed.wait else 0.0
+    state.out_of_work = claimed.found == 0
+    return claimed
+
+
+def _dispatch(runtime: Runtime, state: _State, claimed: Claimed) -> None:
+    state.done.extend(claimed.uncalled)
+    for job in claimed.jobs:
+        timeout = runtime.config.providers[job.provider].timeout
+        state.in_flight += 1
+        runtime.pool.submit(
+            job,
+            partial(_make_call, runtime, timeout),
+            state.results,
+        )
+
+
+def _make_call(runtime: Runtime, timeout: float, job: Job) -> Answer | None:
+    return call(job, runtime.keyring, runtime.providers, timeout)
+
+
+def _collect(state: _State, patience: float) -> None:
+    """Wait up to ``patience`` seconds for one result, then take what else is there."""
+    try:
+        if state.in_flight:
+            state.done.append(state.results.get(timeout=patience))
+            state.in_flight -= 1
+        elif not state.done:
+            time.sleep(patience)
+        while state.in_flight:
+            state.done.append(state.results.get_nowait())
+            state.in_flight -= 1
+    except queues.Empty:
+        return
+
+
+def _flush(runtime: Runtime, state: _State) -> None:
+    """Record what is done. Repeated on a deadlock or a lost connection; the fence makes it safe."""
+    if not state.done:
+        return
+    for attempt in range(1, _FLUSH_TRIES + 1):
+        counts = Counts(**asdict(state.counts))
+        try:
+            with transaction() as connection:
+                flush(connection, runtime, state.token, state.done, state.standing, counts)
+        except OperationalError:
+            if attempt == _FLUSH_TRIES:
+                raise
+            time.sleep(0.1 * attempt)
+        else:
+            state.counts = counts
+            break
+    state.done.clear()
+    state.flushed_at = time.monotonic()
+
+
+def _give_back_rest(runtime: Runtime, state: _State) -> None:
+    """After an error: let the threads go on to nothing, and keep what was answered meanwhile."""
+    if not state.in_flight and not state.done:
+        return
+    runtime.pool.give_back(True)
+    patience = time.monotonic() + runtime.longest_call() + 1.0
+    while state.in_flight and time.monotonic() < patience:
+        _collect(state, 0.2)
+    _flush(runtime, state)
+
+
+def _free_slot(lane: Lane, state: _State) -> None:
+    with transaction() as connection:
+        if state.blocked is not None and state.standing is not None:
+            close_lane(connection, lane, state.blocked, state.standing.now)
+        lanes.free_slot(connection, lane, state.token)
+        if state.counts.settled:
+            batches.finish_completed(connection)

@@ -1,0 +1,67 @@
+"""The interactive path: one verification, claimed by id, called and recorded at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from verifier.store import queue
+from verifier.store.engine import transaction
+from verifier.verification.calls import call
+from verifier.verification.claim import claim, close_lane
+from verifier.verification.jobs import Called, Job, Uncalled
+from verifier.verification.recording import Counts, flush
+from verifier.verification.runtime import Runtime, new_token
+
+#: The task that attends to one verification; ``workers.interactive`` serves it.
+VERIFY_ONE_TASK = "verifier.verify_one"
+
+#: One verification asks at most a few providers in one go; more is a fault of routing.
+_MOST_CALLS = 4
+
+
+def attend(runtime: Runtime, verification_id: int, stopping: Callable[[], bool]) -> dict[str, Any]:
+    """Work on this verification until it settles or has to wait. Nothing if it is not waiting."""
+    counts = Counts()
+    token = new_token()
+    for _ in range(_MOST_CALLS):
+        if stopping():
+            break
+        with transaction() as connection:
+            lane = queue.lane_of(connection, verification_id)
+            if lane is None:
+                break
+            claimed = claim(
+                connection,
+                runtime,
+                lane,
+                1,
+                token,
+                lambda connection, _limit: queue.lock_one(connection, verification_id),
+                share="interactive",
+            )
+            if claimed.blocked is not None and claimed.standing is not None:
+                close_lane(connection, lane, claimed.blocked, claimed.standing.now)
+        done: list[Called | Uncalled] = list(claimed.uncalled)
+        done += [_call(runtime, job) for job in claimed.jobs]
+        if not done:
+            break
+        with transaction() as connection:
+            flush(connection, runtime, token, done, claimed.standing, counts)
+    return {
+        "verification": verification_id,
+        "called": counts.called,
+        "settled": counts.settled,
+        "returned": counts.returned,
+    }
+
+
+def _call(runtime: Runtime, job: Job) -> Called:
+    begun = time.monotonic()
+    pause = job.call_at - begun
+    if pause > 0:
+        time.sleep(pause)
+    timeout = runtime.config.providers[job.provider].timeout
+    answer = call(job, runtime.keyring, runtime.providers, timeout)
+    return Called(job, answer, int((time.monotonic() - begun) * 1000))

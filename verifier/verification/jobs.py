@@ -1,0 +1,59 @@
+"""What passes between claiming, calling and recording."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from verifier.carriers.base import Answer
+from verifier.verification.decide import Settle
+from verifier.verification.past import Past
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """The person of a job, still encrypted."""
+
+    platform: str
+    reference: str
+    phone: bytes
+    name: bytes
+    id_number: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One claimed verification, to be called. Times ending in ``_at`` are monotonic seconds."""
+
+    verification_id: int
+    user_id: int
+    data_version: int
+    attempts: int
+    past: tuple[Past, ...]
+    provider: str
+    attempt_id: int
+    started: datetime
+    call_at: float
+    lease_at: float
+    sealed: Sealed = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A job whose call ended. ``answer`` is None when it was never started."""
+
+    job: Job
+    answer: Answer | None
+    milliseconds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Uncalled:
+    """A claimed verification that needs no call: its past holds the answer, or none can be had."""
+
+    verification_id: int
+    user_id: int
+    data_version: int
+    attempts: int
+    past: tuple[Past, ...]
+    settle: Settle | None

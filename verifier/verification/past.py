@@ -1,0 +1,70 @@
+"""What a verification has been through so far, as kept in its open row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+from verifier.outcomes import Billed, Outcome
+from verifier.resilience.retry import RULES
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """One earlier answer. ``version`` is the data version that was asked about; ``times`` counts
+    equal answers that spend nothing (a closed counter seen a hundred times is one entry)."""
+
+    version: int
+    provider: str
+    outcome: Outcome
+    detail: str | None
+    billed: Billed
+    day: date
+    times: int = 1
+
+    @property
+    def counts(self) -> bool:
+        """Whether it spent one of the day's attempts."""
+        return not self.outcome.is_result and RULES[self.outcome].counts
+
+    def to_row(self) -> dict[str, Any]:
+        row: dict[str, Any] = {
+            "v": self.version,
+            "p": self.provider,
+            "o": str(self.outcome),
+            "b": str(self.billed),
+            "day": self.day.isoformat(),
+        }
+        if self.detail:
+            row["d"] = self.detail
+        if self.times > 1:
+            row["n"] = self.times
+        return row
+
+
+def from_rows(rows: Iterable[Mapping[str, Any]], version: int) -> tuple[Past, ...]:
+    """The history of this data version; what was learned about older data is left out."""
+    return tuple(
+        Past(
+            version=row["v"],
+            provider=row["p"],
+            outcome=Outcome(row["o"]),
+            detail=row.get("d"),
+            billed=Billed(row["b"]),
+            day=date.fromisoformat(row["day"]),
+            times=row.get("n", 1),
+        )
+        for row in rows
+        if row["v"] == version
+    )
+
+
+def extend(past: tuple[Past, ...], new: Past) -> tuple[Past, ...]:
+    """``past`` with ``new`` at the end; equal answers that spend nothing become one."""
+    if not new.counts and not new.outcome.is_result:
+        same = [p for p in past if (p.provider, p.outcome) == (new.provider, new.outcome)]
+        rest = tuple(p for p in past if p not in same)
+        return (*rest, replace(new, times=sum(p.times for p in same) + 1))
+    return (*past, new)

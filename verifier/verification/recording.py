@@ -1,0 +1,156 @@
+"""Record: decide about what came back and write it, fenced, in one transaction per flush."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from verifier.clock import business_date
+from verifier.outcomes import UNRESOLVED, Outcome
+from verifier.resilience import breaker as breakers
+from verifier.store import clock, providers, queue, records
+from verifier.verification.calls import UNREADABLE
+from verifier.verification.decide import Settle, Verdict, decide
+from verifier.verification.jobs import Called, Job, Uncalled
+from verifier.verification.past import Past, extend
+from verifier.verification.runtime import Runtime
+from verifier.verification.standing import Standing, breaker_of
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a drain or one verification did. Every task returns these."""
+
+    called: int = 0
+    settled: int = 0
+    returned: int = 0
+    released: int = 0
+    lost: int = 0
+
+    def add(self, recorded: records.Recorded) -> None:
+        self.settled += sum(recorded.settled.values())
+        self.returned += recorded.returned + recorded.data_changed
+        self.lost += recorded.lost
+
+
+def flush(
+    connection: Connection,
+    runtime: Runtime,
+    token: int,
+    done: Sequence[Called | Uncalled],
+    now_standing: Standing | None,
+    counts: Counts,
+) -> None:
+    """Write everything in ``done``. Safe to repeat after a commit whose answer was lost."""
+    now = clock.now(connection)
+    zone = runtime.config.zone
+    available = now_standing.available if now_standing else frozenset()
+    written = records.Flush(token)
+    answers: dict[str, list[Called]] = {}
+    for item in done:
+        if isinstance(item, Uncalled):
+            verdict = item.settle or decide(item.past, available, now, zone)
+            _add(written, item, item.past, verdict)
+            continue
+        job, answer = item.job, item.answer
+        if answer is None:
+            continue
+        answers.setdefault(job.provider, []).append(item)
+        written.attempts.append(
+            records.CompletedAttempt(
+                id=job.attempt_id,
+                started_at=job.started,
+                verification_id=job.verification_id,
+                provider=job.provider,
+                outcome=answer.outcome,
+                detail=answer.detail,
+                billed=answer.billed,
+                code=answer.code,
+                request_id=answer.request_id,
+                http_status=answer.http_status,
+                milliseconds=item.milliseconds,
+            )
+        )
+        past = extend(
+            job.past,
+            Past(
+                job.data_version,
+                job.provider,
+                answer.outcome,
+                answer.detail,
+                answer.billed,
+                business_date(job.started, zone),
+            ),
+        )
+        answered = {p.provider for p in past if p.outcome.is_result}
+        if answer.detail == UNREADABLE:
+            _add(written, job, past, Settle(UNRESOLVED, UNREADABLE, None))
+        else:
+            _add(written, job, past, decide(past, available - answered, now, zone))
+    counts.called += len(written.attempts)
+    _step_breakers(connection, answers, now_standing)
+    counts.add(records.record(connection, written))
+    unstarted = [i.job.verification_id for i in done if isinstance(i, Called) and i.answer is None]
+    if unstarted:
+        counts.released += queue.release(connection, token, unstarted)
+
+
+def _add(
+    written: records.Flush, item: Job | Uncalled, past: tuple[Past, ...], verdict: Verdict
+) -> None:
+    if isinstance(verdict, Settle):
+        written.settled.append(
+            records.Settled(
+                verification_id=item.verification_id,
+                user_id=item.user_id,
+                data_version=item.data_version,
+                outcome=verdict.outcome,
+                detail=verdict.detail,
+                provider=verdict.provider,
+                attempts=item.attempts,
+            )
+        )
+    else:
+        written.returned.append(
+            records.Returned(
+                verification_id=item.verification_id,
+                user_id=item.user_id,
+                due_at=verdict.due_at,
+                reason=verdict.reason,
+                history=tuple(p.to_row() for p in past),
+            )
+        )
+
+
+def _step_breakers(
+    connection: Connection, answers: dict[str, list[Called]], now_standing: Standing | None
+) -> None:
+    """Move the breakers of providers that failed, or that were not at rest when last read."""
+    for name, calls in sorted(answers.items()):
+        outcomes: Counter[Outcome] = Counter()
+        retry_after = None
+        for item in calls:
+            if item.answer is None or item.answer.detail == UNREADABLE:
+                continue
+            outcomes[item.answer.outcome] += 1
+            retry_after = max(item.answer.retry_after or 0.0, retry_after or 0.0) or None
+        last = now_standing.breakers.get(name) if now_standing else None
+        at_rest = last == breakers.Breaker()
+        if not outcomes or (at_rest and all(outcome.is_result for outcome in outcomes)):
+            continue
+        row = providers.lock(connection, name)
+        before = breaker_of(row)
+        after = breakers.step(before, outcomes, row.now, retry_after)
+        if after != before or row.probe_until is not None:
+            providers.save_breaker(
+                connection,
+                name,
+                state=after.state,
+                failures=after.failures,
+                openings=after.openings,
+                not_before=after.not_before,
+                reason=after.reason,
+            )

@@ -1,0 +1,63 @@
+"""What a process needs to verify: configuration, keys, providers and threads. Made after fork."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from functools import cache
+
+from verifier.carriers import registry
+from verifier.carriers.base import Provider
+from verifier.config import Config, config
+from verifier.identity.keyring import KeyRing
+from verifier.outcomes import Lane
+from verifier.settings import settings
+from verifier.store import engine, lanes, providers
+from verifier.verification.calls import CallPool
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    config: Config
+    keyring: KeyRing
+    providers: dict[str, Provider]
+    pool: CallPool
+
+    def names_for(self, lane: Lane) -> list[str]:
+        """The configured providers of a lane, preferred first."""
+        of_lane = [
+            (row.preference, name)
+            for name, row in self.config.providers.items()
+            if lane in row.lanes
+        ]
+        return [name for _, name in sorted(of_lane)]
+
+    def longest_call(self) -> float:
+        """Seconds the slowest provider's call may take."""
+        return max((row.timeout for row in self.config.providers.values()), default=0.0)
+
+
+def new_token() -> int:
+    """A fencing token: 63 random bits."""
+    return secrets.randbits(63)
+
+
+@cache
+def runtime() -> Runtime:
+    """This process's runtime; registers the configured providers and the lanes' slots."""
+    current = config()
+    built = registry.build(current, current.engine.threads)
+    with engine.transaction() as connection:
+        providers.register(connection, built)
+        lanes.ensure_slots(connection, current.engine.slots_per_lane)
+    return Runtime(
+        config=current,
+        keyring=KeyRing.load(settings().keyring_path),
+        providers=built,
+        pool=CallPool(current.engine.threads),
+    )
+
+
+def reset() -> None:
+    """Forget what belongs to the parent process."""
+    runtime.cache_clear()

@@ -1,0 +1,162 @@
+"""Submit: one request to verify many users, durable once its batch is a row.
+
+Idempotency: a key belongs to a caller and to a digest of the request. The same key with the same
+request resumes or returns the batch, also one half loaded; with another request it is a conflict.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from sqlalchemy import Connection
+
+from verifier.config import config
+from verifier.errors import ConflictError, UsageError
+from verifier.outcomes import Lane
+from verifier.store import batches
+from verifier.store.engine import transaction
+from verifier.verification import ring
+
+Priority = Literal["high", "normal", "low"]
+PRIORITIES: Final[dict[str, int]] = {"interactive": 0, "high": 1, "normal": 2, "low": 3}
+
+#: Items opened per transaction while a batch loads.
+LOAD_CHUNK: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Whom to verify: a named selection, or a list of (platform, reference).
+
+    ``parameters`` are the selection's; instants among them keep the snapshot the same on a repeat.
+    """
+
+    selection: str | None = None
+    keys: Sequence[tuple[str, str]] | None = None
+    parameters: Mapping[str, Any] | None = None
+    priority: Priority = "normal"
+    label: str | None = None
+    rerun_of: int | None = None
+    deadline_hours: float | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """What is stored and compared: the selection, or how many were listed."""
+        parameters = {
+            name: value.isoformat() if isinstance(value, datetime) else value
+            for name, value in sorted((self.parameters or {}).items())
+        }
+        chosen = (
+            {"selection": self.selection, **parameters}
+            if self.keys is None
+            else {"listed": len(set(self.keys))}
+        )
+        return {**chosen, "priority": self.priority, "rerun_of": self.rerun_of}
+
+    def digest(self) -> bytes:
+        """The same for the same request, whatever the order of its list."""
+        hasher = hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode())
+        for platform, reference in sorted(set(self.keys or ())):
+            hasher.update(f"{len(platform)}:{platform}{len(reference)}:{reference}".encode())
+        return hasher.digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """``new`` is False when the key was known. ``unknown``: the first few that name no user."""
+
+    batch: int
+    new: bool
+    total: int
+    unknown_count: int
+    unknown: tuple[tuple[str, str], ...] = ()
+
+
+def submit(caller: str, key: str, request: Request) -> Submitted:
+    """Make the batch, load it and ring. Repeat with the same key after any failure.
+
+    Raises ConflictError when the key was used for another request, UsageError for a request that
+    cannot be meant, StoreUnavailableError when nothing durable could be done.
+    """
+    _check(caller, key, request)
+    hours = request.deadline_hours or config().engine.deadline_hours
+    with transaction() as connection:
+        row, new = batches.create(
+            connection,
+            caller=caller,
+            key=key,
+            digest=request.digest(),
+            selection=json.dumps(request.describe()),
+            priority=PRIORITIES[request.priority],
+            deadline_hours=max(1, round(hours)),
+            label=request.label,
+            rerun_of=request.rerun_of,
+        )
+        if bytes(row.request_digest) != request.digest():
+            raise ConflictError(
+                f"The key {key!r} was already used by {caller!r} for another request "
+                f"(batch {row.id}).",
+                fix="Use a new key for a new request, or repeat the old request unchanged.",
+            )
+        if not row.snapshot_taken:
+            _take_snapshot(connection, row.id, request)
+    load(row.id)
+    ring.ring_lanes()
+    with transaction() as connection:
+        batch = batches.get(connection, row.id)
+        unknown = (
+            batches.unknown_keys(connection, list(dict.fromkeys(request.keys)), 20)
+            if batch is not None and batch.unknown and request.keys is not None
+            else []
+        )
+    total, missing = (batch.total, batch.unknown) if batch is not None else (0, 0)
+    return Submitted(row.id, new, total, missing, tuple(unknown))
+
+
+def _check(caller: str, key: str, request: Request) -> None:
+    if (request.selection is None) == (request.keys is None):
+        raise UsageError("Submit either a selection or a list of references.")
+    if request.selection is not None and request.selection not in batches.SELECTIONS:
+        raise UsageError(f"There is no selection named {request.selection!r}.")
+    for name, value in (("caller", caller), ("key", key)):
+        if not value or len(value) > 200 or not value.isprintable():
+            raise UsageError(f"The {name} must be 1 to 200 printable characters.")
+
+
+def _take_snapshot(connection: Connection, batch_id: int, request: Request) -> None:
+    if request.keys is not None:
+        batches.take_listed_snapshot(connection, batch_id, request.keys)
+    elif request.selection is not None:
+        parameters: dict[str, Any] = dict(request.parameters or {})
+        if request.rerun_of is not None:
+            parameters["of"] = request.rerun_of
+        batches.take_snapshot(connection, batch_id, request.selection, parameters)
+
+
+def load(batch_id: int) -> None:
+    """Load what is left of a batch, a transaction a chunk. Anybody may, as often as they like."""
+    more = True
+    while more:
+        with transaction() as connection:
+            more = batches.load_chunk(connection, batch_id, LOAD_CHUNK)
+    with transaction() as connection:
+        batches.finish_completed(connection)
+
+
+def count_selection(request: Request) -> dict[Lane, int]:
+    """How many users the request would be about, per lane. Writes nothing (``--dry-run``)."""
+    _check("dry-run", "dry-run", request)
+    with transaction() as connection:
+        parameters = dict(request.parameters or {})
+        if request.rerun_of is not None:
+            parameters["of"] = request.rerun_of
+        found = (
+            batches.count_listed(connection, request.keys)
+            if request.keys is not None
+            else batches.count_selected(connection, str(request.selection), parameters)
+        )
+    return {Lane(lane): count for lane, count in found.items()}

@@ -12,7 +12,7 @@ import tomllib
 from datetime import time
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -220,13 +220,12 @@ def load(path: Path) -> Config:
         return Config.model_validate(document)
     except ValidationError as error:
         raise ConfigError(
-            f"The configuration file {path} is wrong:\n"
-            + "\n".join(_explain(error, document, path)),
+            f"The configuration file {path} is wrong:\n" + "\n".join(_explain(error, path)),
             fix="Mend the keys above; `verifier config check` says when all is well.",
         ) from error
 
 
-def _explain(error: ValidationError, document: dict[str, Any], path: Path) -> list[str]:
+def _explain(error: ValidationError, path: Path) -> list[str]:
     text = path.read_text("utf-8").splitlines()
     lines = []
     for item in error.errors():

@@ -5,7 +5,7 @@
 ``VERIFIER_BROKER_URL``    Redis or Valkey. Unset: the embedded server of ``VERIFIER_HOME``.
 ``VERIFIER_HOME``          State of the embedded servers, the key ring and the local configuration.
 ``VERIFIER_KEYRING``       Key ring file (0600). Unset: ``$VERIFIER_HOME/keyring.json``.
-``VERIFIER_CONFIG``        TOML file (:mod:`verifier.config`). Unset: ``$VERIFIER_HOME/verifier.toml``.
+``VERIFIER_CONFIG``        TOML (:mod:`verifier.config`). Unset: ``$VERIFIER_HOME/verifier.toml``.
 ``VERIFIER_LOG_LEVEL``     DEBUG, INFO (default), WARNING or ERROR.
 ``VERIFIER_LOG_FORMAT``    ``text`` (default on a terminal) or ``json``.
 =========================  =====================================================================
@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -77,8 +77,8 @@ def settings() -> Settings:
 class Endpoints:
     """Addresses of a running local stack."""
 
-    database_url: str
-    broker_url: str
+    database_url: str = field(repr=False)  # they carry passwords
+    broker_url: str = field(repr=False)
     sandbox_url: str | None = None
     pid: int | None = None
 
@@ -89,7 +89,7 @@ def running_endpoints(home: Path | None = None) -> Endpoints | None:
     try:
         row = json.loads(path.read_text("utf-8"))
         found = Endpoints(**row)
-    except (FileNotFoundError, ValueError, TypeError):
+    except (FileNotFoundError, PermissionError, ValueError, TypeError):
         return None
     if found.pid is not None and not Path(f"/proc/{found.pid}").exists() and Path("/proc").exists():
         return None

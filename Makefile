@@ -1,0 +1,62 @@
+# Everything here works on a bare machine with Python >= 3.11 and, the first time, a package index.
+#
+#   make demo        the whole system at work on this machine
+#   make test        every check and every test
+#   make test-fast   the tests that need no worker processes
+#   make check       formatting, lint, types, layers, dependencies
+#   make lock        resolve the dependencies anew
+#   make clean       remove what was built, keep nothing else's state
+#
+# `make PYTHON=/path/to/python` chooses the interpreter.
+
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+BIN := .venv/bin
+
+# How the lists of pinned packages are made. `make lock UPGRADE=1` takes newer versions.
+COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	$(if $(UPGRADE),--upgrade,) pyproject.toml
+
+# Prints nothing when the command is content, and everything it said when it is not.
+quietly = out=$$($(1) 2>&1) || { printf '%s\n' "$$out"; echo "make: failed: $(1)" >&2; exit 1; }
+
+.PHONY: demo test test-fast check lock clean local dev
+
+demo: local
+	@$(BIN)/verifier demo
+
+test: check
+	@$(BIN)/python -m pytest -n 2
+
+test-fast: dev
+	@$(BIN)/python -m pytest -m 'not slow' -n 2
+
+check: dev
+	@$(call quietly,$(BIN)/ruff format --check .)
+	@$(call quietly,$(BIN)/ruff check .)
+	@$(call quietly,$(BIN)/mypy)
+	@$(call quietly,$(BIN)/lint-imports)
+	@$(call quietly,$(BIN)/deptry .)
+	@echo 'check: formatting, lint, types, layers and dependencies are in order'
+
+# The environment is judged by the content of the lock files, not by their dates, and two makes at
+# once take turns: see the script. It does nothing, and needs no network, when all is in place.
+local dev:
+	@for python in $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14 python); do \
+		if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			exec "$$python" tools/environment.py $@ $(if $(PYTHON),--exactly); \
+		fi; \
+	done; \
+	echo 'make: no Python 3.11 or newer was found. Install one, or: make PYTHON=/path/to/python' >&2; \
+	exit 1
+
+lock: local
+	@test -x .venv-lock/bin/uv || { $(BIN)/python -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv; }
+	$(COMPILE) --output-file requirements/production.txt
+	$(COMPILE) requirements/build.in --extra embedded --extra sandbox --output-file requirements/local.txt
+	$(COMPILE) --extra embedded --extra sandbox --extra dev --output-file requirements/dev.txt
+
+clean:
+	rm -rf .venv .venv-lock .venv.lock build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

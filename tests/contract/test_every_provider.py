@@ -1,0 +1,212 @@
+"""What every provider promises, whatever the other side does."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import pytest
+
+from tests.contract.cases import PERSON, PROVIDERS, SECRETS, ProviderCase
+from tests.contract.faults import FAULTS, SLACK, TIME, Fault
+from tests.transport.certificates import Certificates
+from tests.transport.scripted import Peer, ScriptedServer, always, answer, refusing_url
+from verifier.carriers.base import Answer
+from verifier.outcomes import Billed, Lane, Outcome
+from verifier.transport import Deadline, Transport
+
+every_provider = pytest.mark.parametrize("case", PROVIDERS, ids=str)
+
+
+def _verify(case: ProviderCase, endpoint: str, transport: Transport, seconds: float = 5) -> Answer:
+    provider = case.build(endpoint, transport)
+    started = time.monotonic()
+    answered = provider.verify(PERSON, "attempt-1", Deadline.after(seconds))
+    assert time.monotonic() - started < seconds + SLACK
+    return answered
+
+
+@every_provider
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_a_fault_after_sending_is_no_verdict_and_maybe_billed(
+    fault: Fault, case: ProviderCase, transport: Transport
+) -> None:
+    with ScriptedServer(fault.script) as server:
+        answered = _verify(case, server.endpoint, transport, TIME)
+        assert answered.outcome is (Outcome.PROVIDER_ERROR if fault.answered else Outcome.TIMEOUT)
+        assert answered.billed is Billed.MAYBE
+        assert len(server.received) == 1
+
+
+@every_provider
+def test_an_answer_is_read_over_tls(
+    case: ProviderCase, transport: Transport, certificates: Certificates
+) -> None:
+    with ScriptedServer(always(answer(case.matched)), certificates.server) as server:
+        assert _verify(case, server.endpoint, transport).outcome is Outcome.MATCHED
+
+
+@every_provider
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json", "application/json; charset=utf-8", "text/plain", "text/html", "x"],
+)
+def test_the_content_type_does_not_matter(
+    content_type: str, case: ProviderCase, transport: Transport
+) -> None:
+    reply = answer(case.matched, headers={"Content-Type": content_type})
+    with ScriptedServer(always(reply)) as server:
+        assert _verify(case, server.endpoint, transport).outcome is Outcome.MATCHED
+
+
+@every_provider
+@pytest.mark.parametrize("charset", ["gbk", "GB2312", '"gb18030"'])
+def test_an_answer_in_a_declared_chinese_charset_is_read(
+    charset: str, case: ProviderCase, transport: Transport
+) -> None:
+    body = json.dumps(json.loads(case.matched), ensure_ascii=False).encode("gbk")
+    reply = answer(body, headers={"Content-Type": f"application/json; charset={charset}"})
+    with ScriptedServer(always(reply)) as server:
+        answered = _verify(case, server.endpoint, transport)
+    assert (answered.outcome, answered.carrier) == (Outcome.MATCHED, Lane.CMCC)
+
+
+@every_provider
+def test_a_refused_connection_is_not_sent(case: ProviderCase, transport: Transport) -> None:
+    answered = _verify(case, refusing_url().rstrip("/"), transport)
+    assert answered == Answer(Outcome.NOT_SENT, "REFUSED", billed=Billed.NO)
+
+
+@every_provider
+def test_an_unknown_host_is_not_sent(case: ProviderCase, transport: Transport) -> None:
+    answered = _verify(case, "http://no-such-host.invalid", transport)
+    assert answered == Answer(Outcome.NOT_SENT, "DNS", billed=Billed.NO)
+
+
+@every_provider
+def test_a_certificate_that_does_not_hold_is_not_sent(
+    case: ProviderCase, certificates: Certificates
+) -> None:
+    transport = Transport(threads=1, connect_timeout=1)
+    with ScriptedServer(always(answer(case.matched)), certificates.server) as server:
+        answered = _verify(case, server.endpoint, transport)
+        assert answered == Answer(Outcome.NOT_SENT, "TLS", billed=Billed.NO)
+        assert server.received == []
+    transport.close()
+
+
+@every_provider
+def test_a_handshake_that_hangs_is_not_sent(
+    case: ProviderCase, transport: Transport, certificates: Certificates
+) -> None:
+    with ScriptedServer(Peer.hang, certificates.server, raw=True) as server:
+        answered = _verify(case, server.endpoint, transport, TIME)
+    assert answered.outcome is Outcome.NOT_SENT
+    assert answered.billed is Billed.NO
+
+
+@every_provider
+def test_a_deadline_already_past_is_not_sent(case: ProviderCase, transport: Transport) -> None:
+    with ScriptedServer(always(answer(case.matched))) as server:
+        answered = _verify(case, server.endpoint, transport, 0)
+        assert answered == Answer(Outcome.NOT_SENT, "DEADLINE", billed=Billed.NO)
+        assert server.connections == 0
+
+
+@every_provider
+def test_a_veto_before_sending_is_not_sent(case: ProviderCase, transport: Transport) -> None:
+    with ScriptedServer(always(answer(case.matched))) as server:
+        provider = case.build(server.endpoint, transport)
+        answered = provider.verify(PERSON, "attempt-1", Deadline.after(5), lambda: False)
+        assert answered == Answer(Outcome.NOT_SENT, "VETOED", billed=Billed.NO)
+        assert server.received == []
+
+
+@every_provider
+def test_too_many_requests_are_rate_limited_and_free(
+    case: ProviderCase, transport: Transport
+) -> None:
+    reply = answer(b"", "429 Too Many Requests", {"Retry-After": "7"})
+    with ScriptedServer(always(reply)) as server:
+        answered = _verify(case, server.endpoint, transport)
+    assert (answered.outcome, answered.detail) == (Outcome.RATE_LIMITED, "ACCOUNT_QPS")
+    assert (answered.billed, answered.retry_after) == (Billed.NO, 7.0)
+
+
+@every_provider
+def test_unavailable_with_a_time_to_come_back_is_maintenance(
+    case: ProviderCase, transport: Transport
+) -> None:
+    reply = answer(b"", "503 Service Unavailable", {"Retry-After": "600"})
+    with ScriptedServer(always(reply)) as server:
+        answered = _verify(case, server.endpoint, transport)
+    assert answered.outcome is Outcome.MAINTENANCE
+    assert (answered.billed, answered.retry_after) == (Billed.NO, 600.0)
+
+
+@every_provider
+@pytest.mark.parametrize("status", ["400 Bad", "401 Un", "403 No", "404 Not", "413 Big", "451 Law"])
+def test_a_refusal_without_a_body_is_never_a_verdict(
+    status: str, case: ProviderCase, transport: Transport
+) -> None:
+    with ScriptedServer(always(answer(b"", status))) as server:
+        answered = _verify(case, server.endpoint, transport)
+    assert answered.outcome is Outcome.PROVIDER_ERROR
+    assert answered.http_status == int(status[:3])
+
+
+@every_provider
+def test_a_matching_body_in_another_status_is_no_match(
+    case: ProviderCase, transport: Transport
+) -> None:
+    for status in ("500 Internal Server Error", "202 Accepted", "404 Not Found"):
+        with ScriptedServer(always(answer(case.matched, status))) as server:
+            answered = _verify(case, server.endpoint, transport)
+        assert answered.outcome is Outcome.PROVIDER_ERROR
+
+
+@every_provider
+def test_sixteen_threads_use_one_provider(case: ProviderCase, transport: Transport) -> None:
+    outcomes: list[Outcome] = []
+    with ScriptedServer(always(answer(case.matched))) as server:
+        provider = case.build(server.endpoint, transport)
+
+        def work() -> None:
+            for _ in range(5):
+                outcomes.append(provider.verify(PERSON, "a", Deadline.after(10)).outcome)  # noqa: PERF401
+
+        threads = [threading.Thread(target=work) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert outcomes == [Outcome.MATCHED] * 80
+        assert server.connections <= 16
+
+
+@every_provider
+def test_nothing_personal_is_logged_answered_or_put_into_the_url(
+    case: ProviderCase, transport: Transport, caplog: pytest.LogCaptureFixture
+) -> None:
+    echo = f"bad {PERSON.phone} {PERSON.name}".encode()
+    scripts = [fault.script for fault in FAULTS if fault.name in {"reset", "garbage", "cut_body"}]
+    scripts += [always(answer(case.matched)), always(answer(echo, "400 Bad Request"))]
+    with caplog.at_level("DEBUG"):
+        for script in scripts:
+            with ScriptedServer(script) as server:
+                answered = _verify(case, server.endpoint, transport)
+            request_line, _, _ = server.received[0].partition(b"\r\n")
+            seen = repr(answered) + request_line.decode() + repr(PERSON) + caplog.text
+            assert not [secret for secret in SECRETS if secret in seen]
+
+
+@every_provider
+def test_an_answer_that_quotes_our_input_as_a_code_is_not_repeated(
+    case: ProviderCase, transport: Transport
+) -> None:
+    quoting = case.matched.replace(b'"0"', f'"phone {PERSON.phone} unknown"'.encode())
+    with ScriptedServer(always(answer(quoting))) as server:
+        answered = _verify(case, server.endpoint, transport)
+    assert answered.outcome is Outcome.PROVIDER_ERROR
+    assert PERSON.phone not in repr(answered)

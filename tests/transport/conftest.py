@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.transport.certificates import Certificates, make_certificates
+from verifier.transport import Transport
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def transport(certificates: Certificates) -> Iterator[Transport]:
+    """Trusts the tests' own authority, which plain connections do not need."""
+    made = Transport(threads=16, connect_timeout=1.0, ca_file=str(certificates.authority))
+    yield made
+    made.close()

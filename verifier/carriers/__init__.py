@@ -1,0 +1,1 @@
+"""APIs that can verify numbers: one file a provider, and ``base.py``, the contract they keep."""

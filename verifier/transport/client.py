@@ -1,0 +1,260 @@
+"""The client: ``requests``' adapter, stripped to one exchange, and the sorting of what went wrong.
+
+The adapter is used without a Session: everything a session adds (cookies, redirects, proxies and
+certificates from the environment, merging) is unwanted here and costs two thirds of the CPU time
+of a call. What the adapter looks up anew for each call is looked up once.
+
+When a kept-alive connection turns out dead, three cases are told apart: noticed before use (quiet
+check and idle limit in :mod:`.connection`): replaced; noticed by the first write, which delivered
+nothing: NotSent, tried once more; noticed while waiting for the answer: Unanswered, never resent.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import ssl
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import requests.exceptions
+import requests.utils
+import urllib3.exceptions
+from requests import PreparedRequest, Response
+from requests.adapters import HTTPAdapter
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random
+from urllib3.util import Timeout
+from urllib3.util.ssl_ import create_urllib3_context
+
+from verifier.transport.body import read_reply
+from verifier.transport.connection import PlainPool, TlsPool
+from verifier.transport.deadline import Deadline
+from verifier.transport.exchange import Exchange, running
+from verifier.transport.faults import BadReply, NotSent, TransportFault, Unanswered
+from verifier.transport.reply import Reply
+from verifier.transport.watchdog import watchdog
+
+if TYPE_CHECKING:
+    from urllib3 import HTTPConnectionPool
+
+# urllib3 logs URLs: requests at DEBUG, malformed response headers at WARNING.
+for _name in ("urllib3.connection", "urllib3.connectionpool"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
+
+_RETRY_BLIPS = Retrying(
+    stop=stop_after_attempt(2),
+    wait=wait_random(0, 0.05),
+    retry=retry_if_exception(lambda error: isinstance(error, NotSent) and error.is_blip),
+    reraise=True,
+)
+
+
+class Transport:
+    """Pooled connections to a few hosts, shared by the threads of a process.
+
+    ``threads`` is how many exchanges may be under way at once; more callers wait, within their
+    deadline. ``ca_file`` replaces the public certificate authorities. After a fork the child
+    starts with an empty pool of its own.
+    """
+
+    def __init__(
+        self,
+        *,
+        threads: int,
+        connect_timeout: float,
+        max_body: int = 64 * 1024,
+        ca_file: str | None = None,
+    ) -> None:
+        self._threads = threads
+        self._connect_timeout = connect_timeout
+        self._max_body = max_body
+        self._ca_file = ca_file
+        self._adapter = _Adapter(threads, ca_file)
+        _transports.add(self)
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        deadline: Deadline,
+        before_send: Callable[[], bool] | None = None,
+    ) -> Reply:
+        """One exchange, ended by ``deadline``. Raises NotSent, Unanswered or BadReply.
+
+        ``before_send`` is asked when the connection stands, right before the first byte is
+        written; answering False ends the call as NotSent("vetoed"). It looks at a clock or a flag
+        and does no I/O: an OSError of its own would be taken for one of the connection.
+        A blip before the first byte (see :attr:`NotSent.is_blip`) is tried once more, at once.
+        """
+        prepared = _prepare(method, url, headers, body)
+        return _RETRY_BLIPS(self._once, prepared, deadline, before_send)
+
+    def close(self) -> None:
+        """Close the idle connections. Exchanges under way are not disturbed."""
+        self._adapter.close()
+
+    def _once(
+        self,
+        prepared: PreparedRequest,
+        deadline: Deadline,
+        before_send: Callable[[], bool] | None,
+    ) -> Reply:
+        left = deadline.remaining()
+        if left <= 0:
+            raise NotSent("deadline")
+        exchange = Exchange(
+            deadline.at, self._connect_timeout, prepared.body is not None, before_send
+        )
+        timeout = Timeout(connect=min(self._connect_timeout, left), read=left)
+        fault: TransportFault | None = None
+        reply: Reply | None = None
+        dog = watchdog()
+        dog.start(exchange.watch)
+        running.exchange = exchange
+        try:
+            response = self._adapter.send(prepared, stream=True, timeout=timeout)  # type: ignore[arg-type]
+            reply = read_reply(response, self._max_body)
+        except TransportFault as error:
+            fault = error
+        except (
+            requests.exceptions.RequestException,
+            urllib3.exceptions.HTTPError,
+            http.client.HTTPException,
+            OSError,
+        ) as error:
+            fault = _sort(error, exchange.written)
+        finally:
+            running.exchange = None
+            dog.end(exchange.watch)
+            if exchange.left_over is not None:
+                exchange.left_over.close()
+        # Raised here, outside the handlers, so that no fault drags along an exception of another
+        # library, with its URL, or the frames that hold the request.
+        if exchange.watch.fired or (fault is not None and deadline.expired):
+            fault = Unanswered("deadline") if exchange.written else NotSent("deadline")
+        if fault is not None:
+            raise fault.with_traceback(None)
+        assert reply is not None  # noqa: S101 - no fault means a reply
+        return reply
+
+    def _renew_after_fork(self) -> None:
+        # The parent's connections are dropped, not closed: closing would say goodbye on them.
+        self._adapter = _Adapter(self._threads, self._ca_file)
+
+
+_transports: weakref.WeakSet[Transport] = weakref.WeakSet()
+
+
+def _renew_after_fork() -> None:
+    for transport in list(_transports):
+        transport._renew_after_fork()
+
+
+os.register_at_fork(after_in_child=_renew_after_fork)
+
+
+class _Adapter(HTTPAdapter):
+    """``HTTPAdapter`` with our pools, and without what it repeats for each call."""
+
+    def __init__(self, threads: int, ca_file: str | None) -> None:
+        self._ca_file = ca_file
+        self._pools: dict[str, HTTPConnectionPool] = {}
+        self._context: ssl.SSLContext | None = None
+        self._lock = threading.Lock()
+        super().__init__(max_retries=0, pool_maxsize=threads, pool_block=True)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
+
+    def get_connection_with_tls_context(
+        self, request: PreparedRequest, *_: Any, **__: Any
+    ) -> HTTPConnectionPool:
+        url = request.url or ""
+        pool = self._pools.get(url)
+        if pool is None:
+            with self._lock:  # two threads must not make two pools of one host
+                pool = self._pools[url] = self._pool_for(url)
+        return pool
+
+    def _pool_for(self, url: str) -> HTTPConnectionPool:
+        parts = urlsplit(url)
+        context = None
+        if parts.scheme == "https":
+            # Loading the authorities takes ~15 ms, so it is done once. The context is part of the
+            # pool manager's key: another context would be another pool.
+            if self._context is None:
+                self._context = create_urllib3_context()
+                self._context.load_verify_locations(
+                    self._ca_file or requests.utils.DEFAULT_CA_BUNDLE_PATH
+                )
+            context = self._context
+        pool: HTTPConnectionPool = self.poolmanager.connection_from_host(
+            parts.hostname,
+            parts.port,
+            parts.scheme,
+            pool_kwargs={"ssl_context": context, "cert_reqs": "CERT_REQUIRED"} if context else None,
+        )
+        return pool
+
+    def cert_verify(self, *_: Any, **__: Any) -> None:
+        """Nothing left to do: the pool's TLS context verifies."""
+
+    def request_url(self, request: PreparedRequest, *_: Any, **__: Any) -> str:
+        return request.path_url
+
+    def build_response(self, req: PreparedRequest, resp: Any) -> Response:  # noqa: ARG002
+        """Only what is read here: no cookies, no reason, no guess of an encoding."""
+        response = Response()
+        response.status_code = resp.status
+        response.raw = resp
+        return response
+
+
+def _prepare(method: str, url: str, headers: Mapping[str, str], body: bytes) -> PreparedRequest:
+    prepared = PreparedRequest()
+    prepared.method = method
+    prepared.url = url
+    fields = {"User-Agent": "verifier", "Accept-Encoding": "identity", **headers}
+    if body:
+        prepared.body = body
+        fields["Content-Length"] = str(len(body))
+    prepared.headers = fields  # type: ignore[assignment]  # a plain dict will do, and is faster
+    return prepared
+
+
+def _sort(error: BaseException, written: bool) -> TransportFault:
+    """The fault behind an exception of requests, urllib3, http.client or the socket."""
+    causes = list(_causes(error))
+    if not written:
+        if any(isinstance(c, TimeoutError | requests.exceptions.Timeout) for c in causes):
+            return NotSent("connect_timeout")
+        tls = (requests.exceptions.SSLError, urllib3.exceptions.SSLError)
+        return NotSent("tls" if any(isinstance(c, tls) for c in causes) else "refused")
+    garbage = (http.client.HTTPException, urllib3.exceptions.InvalidHeader)
+    lost = (ConnectionError, http.client.IncompleteRead)  # RemoteDisconnected is a ConnectionError
+    if any(isinstance(c, lost) for c in causes):
+        return Unanswered("lost")
+    if any(isinstance(c, garbage) for c in causes):
+        return BadReply("garbage")
+    if any(isinstance(c, TimeoutError | requests.exceptions.Timeout) for c in causes):
+        return Unanswered("deadline")
+    return Unanswered("lost")
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The exception and those wrapped in it, which urllib3 and requests keep as arguments."""
+    found: list[BaseException] = []
+    queue: list[Any] = [error]
+    while queue and len(found) < 10:
+        item = queue.pop(0)
+        if isinstance(item, BaseException) and item not in found:
+            found.append(item)
+            queue += [*item.args, getattr(item, "reason", None)]
+    return found

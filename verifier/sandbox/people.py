@@ -240,8 +240,8 @@ def write(directory: Path, people: Iterable[SandboxPerson]) -> int:
                     person.reference,
                     person.platform,
                     basic.outcome,
-                    basic.detail or "",
-                    detailed.detail or "",
+                    _detail(basic),
+                    _detail(detailed),
                 ]
             )
             if person.entry is not None:
@@ -249,6 +249,13 @@ def write(directory: Path, people: Iterable[SandboxPerson]) -> int:
             count += 1
     draft.replace(register)
     return count
+
+
+def _detail(meaning: Meaning) -> str:
+    """As the product stores it: a mismatch always has a detail, if only that none was told."""
+    if meaning.outcome is Outcome.MISMATCHED and meaning.detail is None:
+        return "UNSPECIFIED"
+    return meaning.detail or ""
 
 
 def _entry(

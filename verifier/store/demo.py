@@ -1,8 +1,11 @@
-"""Starting a demo afresh: for a state that holds nothing but an earlier demo."""
+"""What only the demo asks: starting afresh on its own earlier state, and what it sent."""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, text
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
 
 
 def foreign_users(connection: Connection, prefix: str) -> int:
@@ -28,3 +31,24 @@ def wipe(connection: Connection) -> None:
         text("UPDATE verifier.lanes SET not_before = NULL, not_before_reason = NULL")
     )
     connection.execute(text("UPDATE verifier.clock SET \"offset\" = '0'"))
+
+
+def reminders_due_or_sending(connection: Connection) -> int:
+    """How many reminders should have gone out by now and have not ended."""
+    number: int = connection.execute(
+        text("""
+            SELECT count(*) FROM verifier.reminders
+             WHERE (state = 'planned' AND due_at <= verifier.verifier_now()) OR state = 'sending'
+        """)
+    ).scalar_one()
+    return number
+
+
+def reminders_sent(connection: Connection) -> Sequence[Row[Any]]:
+    """Messages that were sent, by outcome and channel: (outcome, channel, number)."""
+    return connection.execute(
+        text("""
+            SELECT outcome, channel, count(*)::int AS number FROM verifier.reminders
+             WHERE state = 'sent' GROUP BY outcome, channel
+        """)
+    ).all()

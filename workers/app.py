@@ -1,0 +1,130 @@
+"""The Celery application: settings and process hooks.
+
+Messages are acknowledged early and nothing is prefetched, because the row in PostgreSQL is the
+record and its lease the recovery: a message that is lost, doubled or wiped costs time only.
+Celery's own retries, results and time-outs are not used (the hard limit is a backstop).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import structlog
+from celery import Celery
+from celery.signals import (
+    beat_init,
+    setup_logging,
+    task_prerun,
+    worker_process_init,
+    worker_ready,
+    worker_shutting_down,
+)
+from kombu import Queue
+
+import beat_schedule
+from verifier import doorbell
+from verifier.errors import ConfigError
+from verifier.outcomes import Lane
+from verifier.settings import broker_url
+from verifier.store import engine
+from verifier.telemetry import configure_logging
+from verifier.verification import runtime
+from workers.shutdown import drain_flag
+
+QUEUES = (
+    *(doorbell.lane_queue(lane) for lane in Lane),
+    doorbell.INTERACTIVE_QUEUE,
+    doorbell.CONTROL_QUEUE,
+    doorbell.REMIND_QUEUE,
+)
+
+
+def _broker() -> str:
+    try:
+        return broker_url()
+    except ConfigError as error:
+        raise SystemExit(f"error: {error.message}\nfix: {error.fix}") from None
+
+
+app = Celery("verifier", broker=_broker(), set_as_current=False)
+app.conf.update(
+    imports=(
+        "workers.verification",
+        "workers.interactive",
+        "workers.control",
+        "workers.audit",
+        "workers.reminders",
+    ),
+    task_queues=[Queue(name, routing_key=name) for name in QUEUES],
+    task_default_queue=doorbell.CONTROL_QUEUE,
+    task_create_missing_queues=False,
+    task_serializer="json",
+    accept_content=["json"],
+    task_ignore_result=True,
+    result_backend=None,
+    task_acks_late=False,
+    task_time_limit=300,
+    task_publish_retry_policy={
+        "max_retries": 1,
+        "interval_start": 0,
+        "interval_step": 0.2,
+        "interval_max": 0.5,
+    },
+    broker_transport_options=doorbell.BROKER_OPTIONS,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_channel_error_retry=True,
+    broker_connection_timeout=3,
+    broker_pool_acquire_timeout=5,
+    worker_disable_prefetch=True,
+    worker_prefetch_multiplier=1,
+    worker_hijack_root_logger=False,
+    worker_redirect_stdouts=False,
+    worker_send_task_events=False,
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    beat_schedule=beat_schedule.as_celery(),
+    beat_max_loop_interval=5,
+    enable_utc=True,
+)
+
+
+@setup_logging.connect
+def _own_logging(**_kwargs: Any) -> None:
+    """Celery leaves logging alone when somebody answers this signal."""
+    configure_logging("worker")
+
+
+@worker_process_init.connect
+def _after_fork(**_kwargs: Any) -> None:
+    """Nothing that belongs to the parent is used: no connection, no thread, no SIGTERM.
+
+    Process managers signal whole groups; the parent alone decides, by the drain flag, and the
+    child finishes the calls it has in flight.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    engine.reset()
+    doorbell.reset()
+    runtime.reset()
+
+
+@worker_shutting_down.connect
+def _drain(**_kwargs: Any) -> None:
+    drain_flag.set()
+
+
+@worker_ready.connect
+@beat_init.connect
+def _tell_ready(**_kwargs: Any) -> None:
+    """Make the file that a supervisor named, so that it knows when the queues are consumed."""
+    if path := os.environ.get("VERIFIER_READY_FILE"):
+        Path(path).touch(mode=0o600)
+
+
+@task_prerun.connect
+def _fresh_context(task_id: str, task: Any, **_kwargs: Any) -> None:
+    """Children are reused: a log line must not carry the ids of the task before."""
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(task=task.name, task_id=task_id)

@@ -99,7 +99,7 @@ def aliyun_sms(endpoint: str, transport: Transport) -> AliyunSms:
         key_id="tests-key-id",
         key_secret="tests-secret-key",
         sign_name="某某科技",
-        templates={"mismatched_zh": "SMS_100001", "no_record": "SMS_100002"},
+        templates={"mismatched.zh": "SMS_100001", "no_record": "SMS_100002"},
         endpoint=endpoint,
         transport=transport,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tests.transport.scripted import Peer, Script, answer
 
-TIME = 0.5  # the deadline of calls that are meant to run into it
+TIME = 1.0  # the deadline of calls that are meant to run into it
 SLACK = 1.0  # what the contract allows beyond the deadline
 
 

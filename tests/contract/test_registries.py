@@ -38,7 +38,7 @@ def _config(provider: dict[str, Any] | None = None) -> Config:
                     "key_id": "env:TESTS_SECRET_ID",
                     "key_secret": "env:TESTS_SECRET_KEY",
                     "sign_name": "某某科技",
-                    "templates": {"mismatched_zh": "SMS_1"},
+                    "templates": {"mismatched.zh": "SMS_1"},
                 },
             },
         }

@@ -13,7 +13,7 @@ from tests.transport.scripted import Peer, Script, ScriptedServer, always, answe
 from verifier.transport import Deadline, NotSent, Reply, Transport, Unanswered
 from verifier.transport.watchdog import Watch, Watchdog
 
-TIME = 0.4
+TIME = 0.8
 SLACK = 1.0
 
 
@@ -160,7 +160,7 @@ def test_waiting_for_a_free_connection_ends_at_the_deadline() -> None:
 
         def occupy() -> None:
             with pytest.raises(Unanswered):
-                transport.request("POST", server.url, {}, b"1", Deadline.after(1.5))
+                transport.request("POST", server.url, {}, b"1", Deadline.after(2.5))
 
         first = threading.Thread(target=occupy)
         first.start()

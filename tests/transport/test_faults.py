@@ -199,6 +199,7 @@ def test_a_compressed_answer_is_read_though_none_was_asked_for(transport: Transp
         ("br", b"{}"),
         ("gzip, br", b"{}"),
     ],
+    ids=["not_gzip", "cut_gzip", "brotli", "two_codings"],
 )
 def test_a_broken_or_unknown_coding_is_a_bad_reply(
     coding: str, body: bytes, transport: Transport

@@ -57,7 +57,7 @@ _RECEIPTS = {
 class AliyunSms:
     """One account and signature. Keeps the contract of :class:`~verifier.gateways.base.Gateway`.
 
-    ``templates``: ``"NAME_LOCALE"``, or ``"NAME"`` for every locale → the vendor's template code.
+    ``templates``: ``"NAME.LOCALE"``, or ``"NAME"`` for every locale → the vendor's template code.
     """
 
     kind = "aliyun_sms"
@@ -97,7 +97,7 @@ class AliyunSms:
         before_send: Callable[[], bool] | None = None,
     ) -> Receipt:
         template = self._templates.get(
-            f"{message.template}_{message.locale}", self._templates.get(message.template)
+            f"{message.template}.{message.locale}", self._templates.get(message.template)
         )
         if template is None:
             return wire.with_code(wire.OPERATOR, NO_TEMPLATE)

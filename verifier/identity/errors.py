@@ -76,6 +76,9 @@ REASONS: Final[dict[str, dict[str, str]]] = {
     "row": {
         "malformed": "cannot be read as a row of this file",
         "too_wide": "has more fields than the header",
+        "too_long": "is too long to be a row",
+        "encoding": "is not text in the encoding of this file",
+        "not_object": "is not a JSON object",
     },
 }
 

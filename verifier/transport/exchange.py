@@ -63,7 +63,9 @@ class Exchange:
             return
         if self.before_send is not None and not self.before_send():
             raise NotSent("vetoed")
-        if self.watch.fired:
+        # By the clock, not only by the watchdog: in a process that was paused, that thread may
+        # not have run yet.
+        if self.watch.fired or time.monotonic() >= self.watch.at:
             raise NotSent("deadline")
         self.written = True
         try:

@@ -1,0 +1,185 @@
+"""Promises about processes, tried with processes: kill -9, SIGTERM, lost messages, two beats."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+import redis
+from celery import Celery
+
+from tests.workers.conftest import Fleet, children_of, until
+from verifier import client
+from verifier.clock import at_local, business_date, parse_time
+from verifier.config import config
+from verifier.sandbox.people import Fate, SandboxPerson
+from verifier.settings import broker_url
+from verifier.store import clock, jobs
+from verifier.store.engine import transaction
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+def _everybody(fleet: Fleet, number: int) -> list[SandboxPerson]:
+    wrong = fleet.people(number // 10, fate=Fate.WRONG_NAME)
+    unknown = fleet.people(number // 20, fate=Fate.UNKNOWN)
+    return fleet.people(number - len(wrong) - len(unknown)) + wrong + unknown
+
+
+def _assert_true_verdicts(people: list[SandboxPerson]) -> None:
+    for person in people:
+        assert client.get(person.reference).outcome == person.expected.outcome
+
+
+def test_killed_children_and_a_killed_worker_lose_nothing(fleet: Fleet) -> None:
+    people = _everybody(fleet, 200)
+    fleet.sandbox.client.settings(latency_ms=40)
+    worker = fleet.worker()
+    fleet.control()
+    fleet.beat()
+    batch = client.submit(selection="all", caller="t", key="k").batch
+    until(lambda: client.get_batch(batch).settled > 20, 30, "the first verdicts")
+    os.kill(children_of(worker.pid)[0], signal.SIGKILL)
+    until(lambda: client.get_batch(batch).settled > 60, 40, "more verdicts")
+    os.killpg(worker.pid, signal.SIGKILL)
+    worker.wait(10)
+    fleet.worker("second")
+    client.wait(batch, timeout=90)
+    _assert_true_verdicts(people)
+    assert fleet.sandbox.client.stats()["most_billed_per_person"] <= 2
+    # A person without a record is asked about at two providers, everybody else at one.
+    repeated = sum(
+        fleet.calls_about(p) > (2 if p.expected.outcome == "NO_RECORD" else 1) for p in people
+    )
+    assert repeated <= 4 * 2 * 4  # two kills, two children, what was claimed ahead
+    attempts = fleet.one("SELECT count(*) AS number FROM verifier.attempts WHERE state = 'started'")
+    assert attempts.number == 0
+
+
+@pytest.mark.parametrize("whole_group", [False, True])
+def test_a_worker_told_to_stop_leaves_within_seconds_with_nothing_claimed(
+    fleet: Fleet, whole_group: bool
+) -> None:
+    fleet.people(150)
+    fleet.sandbox.client.settings(latency_ms=150)
+    worker = fleet.worker()
+    batch = client.submit(selection="all", caller="t", key="k").batch
+    until(lambda: client.get_batch(batch).settled > 5, 30, "the first verdicts")
+    begun = time.monotonic()
+    (os.killpg if whole_group else os.kill)(worker.pid, signal.SIGTERM)
+    assert worker.wait(15) == 0
+    assert time.monotonic() - begun < 8
+    assert fleet.rows("SELECT FROM verifier.open_verifications WHERE state = 'claimed'") == []
+    assert fleet.rows("SELECT FROM verifier.attempts WHERE state = 'started'") == []
+    assert fleet.rows("SELECT FROM verifier.lane_slots WHERE state = 'held'") == []
+    assert client.get_batch(batch).settled < 150
+    assert fleet.sandbox.client.stats()["most_calls_per_phone"] == 1
+
+
+def test_wiping_the_broker_costs_time_only(fleet: Fleet) -> None:
+    people = _everybody(fleet, 60)
+    batch = client.submit(selection="all", caller="t", key="k").batch
+    with redis.Redis.from_url(broker_url()) as broker:
+        broker.flushdb()  # the rings are lost before any worker is there
+        fleet.worker()
+        fleet.control()
+        fleet.beat()
+        until(lambda: client.get_batch(batch).settled > 5, 40, "verdicts after the first wipe")
+        broker.flushdb()
+    client.wait(batch, timeout=60)
+    _assert_true_verdicts(people)
+
+
+def test_other_services_submit_and_verify_through_celery(fleet: Fleet) -> None:
+    one, *more = fleet.people(4)
+    fleet.worker("all", f"control,interactive,{','.join(_lane_queues())}", 2)
+    foreign = Celery("somebody-else", broker=broker_url(), set_as_current=False)
+    foreign.conf.broker_transport_options = {"global_keyprefix": "vp:"}
+    for _ in range(2):  # the documented way: repeat it, the key makes it one batch
+        foreign.send_task(
+            "verifier.submit",
+            kwargs={"key": "k", "caller": "shop", "references": [p.reference for p in more]},
+            queue="control",
+        )
+    foreign.send_task(
+        "verifier.verify_one",
+        kwargs={"reference": one.reference, "key": "one", "from_the_future": True},
+        queue="interactive",
+    )
+    foreign.send_task("verifier.nonsense", kwargs={}, queue="control")
+    foreign.send_task("verifier.submit", kwargs={"key": 7, "references": "x"}, queue="control")
+    until(lambda: client.get(one.reference).status == "verified", 30, "the interactive verdict")
+    until(lambda: {client.get(p.reference).status for p in more} == {"verified"}, 30, "the batch")
+    batches = fleet.rows("SELECT FROM verifier.batches WHERE caller = 'shop'")
+    assert len(batches) == 1
+    assert fleet.sandbox.client.stats()["most_calls_per_phone"] == 1
+    with redis.Redis.from_url(broker_url()) as broker:
+        stored = b"".join(_dump(broker, key) for key in broker.keys("*"))
+    for person in (one, *more):
+        assert person.phone.encode() not in stored
+        assert person.name.encode() not in stored
+
+
+def _lane_queues() -> list[str]:
+    return [f"verify.{lane}" for lane in ("cmcc", "cucc", "ctcc", "cbn", "mvno")]
+
+
+def _dump(broker: redis.Redis, key: bytes) -> bytes:
+    return broker.dump(key) or b""
+
+
+def test_verify_one_through_a_worker_is_quick(fleet: Fleet) -> None:
+    people = fleet.people(6)
+    fleet.worker("interactive", "interactive", 1)
+    client.verify_one(people[0].reference, timeout=10)  # the first one starts the process
+    begun = time.monotonic()
+    for person in people[1:]:
+        assert client.verify_one(person.reference, timeout=10).status == "verified"
+    assert time.monotonic() - begun < 5
+
+
+def test_two_beats_and_many_ticks_make_one_audit_a_night(fleet: Fleet) -> None:
+    fleet.people(3)
+    fleet.control()
+    fleet.worker()
+    fleet.beat()
+    fleet.celery("beat2", "beat", "--schedule", str(fleet.home / "schedule2"), "--pidfile=")
+    with transaction() as connection:
+        zone = config().zone
+        day = business_date(clock.now(connection), zone)
+        clock.move_to(connection, at_local(day, parse_time("02:01"), zone))
+    night = day.isoformat()
+
+    def audited() -> bool:
+        with transaction() as connection:
+            row = jobs.get(connection, "audit", night)
+        return row is not None and row.state == "done"
+
+    until(audited, 60, "the audit")
+    until(
+        lambda: fleet.rows("SELECT FROM verifier.users WHERE status = 'verified'") and True,
+        40,
+        "the audit's batch",
+    )
+    made = fleet.rows("SELECT FROM verifier.batches WHERE caller = 'audit'")
+    assert len(made) == 1
+    assert len(fleet.rows("SELECT FROM verifier.job_runs WHERE job = 'audit'")) == 1
+    assert fleet.sandbox.client.stats()["most_calls_per_phone"] == 1
+
+
+def test_nothing_personal_is_logged_even_at_debug_with_faults_on(fleet: Fleet) -> None:
+    people = _everybody(fleet, 40)
+    for kind in ("garbage", "reset", "http_error"):
+        fleet.sandbox.client.fault("tencent", kind, rate=0.2)
+    fleet.worker()
+    fleet.control()
+    fleet.beat()
+    batch = client.submit(selection="all", caller="t", key="k").batch
+    until(lambda: client.get_batch(batch).settled > 10, 60, "some verdicts among the faults")
+    logged = fleet.everything_logged()
+    assert "drained" in logged
+    for person in people:
+        for secret in (person.phone, person.name, person.id_number):
+            assert secret not in logged

@@ -62,6 +62,9 @@ def differences(url: str) -> list[str]:
     engine = make_engine(url)
     try:
         with engine.connect() as connection:
+            # For an account of the schema's own name PostgreSQL makes ours the default schema, and
+            # Alembic would then look for our tables under no schema at all.
+            connection.dialect.default_schema_name = "public"
             partitions = set(
                 connection.scalars(
                     text(

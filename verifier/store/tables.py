@@ -135,8 +135,8 @@ users = Table(
     CheckConstraint(_one_of("outcome", RESULTS), name="outcome"),
     CheckConstraint(
         "(status = 'unverified' AND outcome IS NULL) "
-        "OR (status = 'verified' AND outcome = 'MATCHED') "
-        "OR (status = 'failed' AND outcome <> 'MATCHED')",
+        "OR (status = 'verified' AND outcome IS NOT NULL AND outcome = 'MATCHED') "
+        "OR (status = 'failed' AND outcome IS NOT NULL AND outcome <> 'MATCHED')",
         name="status_follows_outcome",
     ),
     CheckConstraint("(outcome IS NULL) = (checked_at IS NULL)", name="checked"),

@@ -199,7 +199,7 @@ CREATE TABLE verifier.users (
   CONSTRAINT users_platform_reference_key UNIQUE (platform, reference),
   CONSTRAINT users_status CHECK (status IN ('unverified', 'verified', 'failed')),
   CONSTRAINT users_outcome CHECK (outcome IN ('MATCHED', 'MISMATCHED', 'NO_RECORD', 'INVALID_INPUT', 'UNSUPPORTED_NUMBER', 'NUMBER_INACTIVE', 'CONSENT_MISSING')),
-  CONSTRAINT users_status_follows_outcome CHECK ((status = 'unverified' AND outcome IS NULL) OR (status = 'verified' AND outcome = 'MATCHED') OR (status = 'failed' AND outcome <> 'MATCHED')),
+  CONSTRAINT users_status_follows_outcome CHECK ((status = 'unverified' AND outcome IS NULL) OR (status = 'verified' AND outcome IS NOT NULL AND outcome = 'MATCHED') OR (status = 'failed' AND outcome IS NOT NULL AND outcome <> 'MATCHED')),
   CONSTRAINT users_checked CHECK ((outcome IS NULL) = (checked_at IS NULL)),
   CONSTRAINT users_lane CHECK (lane IN ('cmcc', 'cucc', 'ctcc', 'cbn', 'mvno')),
   CONSTRAINT users_version CHECK (version >= 1)

@@ -221,7 +221,7 @@ def _must_wait(connection: Connection, user: Row[Any]) -> bool:
         return True
     lane = next(row for row in lanes.all_lanes(connection) if row.lane == user.lane)
     return user.open_state == "waiting" and (
-        lane.paused_at is not None or (lane.not_before is not None and lane.not_before > lane.now)
+        lane.halted or (lane.not_before is not None and lane.not_before > lane.now)
     )
 
 
@@ -379,7 +379,7 @@ def waiting_for(connection: Connection, user: Row[Any]) -> tuple[str | None, dat
     if user.open_state == "waiting" and user.due_at > user.now:
         return user.reason, user.due_at
     lane = next(row for row in lanes.all_lanes(connection) if row.lane == user.lane)
-    if lane.paused_at is not None:
+    if lane.halted:
         return "paused", None
     if lane.not_before is not None and lane.not_before > lane.now:
         return lane.not_before_reason or "provider_down", lane.not_before

@@ -13,7 +13,7 @@ from verifier import client
 from verifier.errors import NotFoundError, StoreUnavailableError, UsageError
 from verifier.outcomes import Lane
 from verifier.store import engine as engines
-from verifier.store import queue
+from verifier.store import lanes, operations, queue
 from verifier.store.engine import transaction
 from verifier.verification.interactive import attend
 
@@ -168,3 +168,21 @@ def test_times_are_aware_utc(world: World) -> None:
     checked = client.get(person.reference).checked_at
     assert checked is not None
     assert abs((datetime.now(UTC) - checked).total_seconds()) < 60
+
+
+def test_a_global_stop_and_a_paused_lane_are_told_and_nobody_is_called(world: World) -> None:
+    (person,) = world.people(1)
+    client.submit(selection="all", caller="a", key="k")
+    with transaction() as connection:
+        operations.stop(connection, by="op", reason="restore")
+    world.drain()
+    assert client.verify_one(person.reference, timeout=5).reason == "paused"
+    with transaction() as connection:
+        operations.start(connection)
+        lanes.pause(connection, Lane.CMCC, by="op", reason=None)
+    world.drain()
+    assert client.get(person.reference).reason == "paused"
+    assert world.calls_about(person) == 0
+    with transaction() as connection:
+        lanes.resume(connection, Lane.CMCC)
+    world.drain_until(lambda: client.get(person.reference).status == "verified")

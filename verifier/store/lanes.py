@@ -12,13 +12,15 @@ from verifier.outcomes import Lane
 
 
 def all_lanes(connection: Connection) -> Sequence[Row[Any]]:
-    """Every lane with its pause, its ``not_before`` and how many slots are held or rung."""
+    """Every lane with its pause (``halted``: its own or the global stop), its ``not_before``, and
+    how many drains it has."""
     return connection.execute(
         text("""
             SELECT l.*, verifier.verifier_now() AS now,
+                   l.paused_at IS NOT NULL OR c.stopped_at IS NOT NULL AS halted,
                    (SELECT count(*) FROM verifier.lane_slots s WHERE s.lane = l.lane
                      AND s.state = 'held' AND s.expires_at > clock_timestamp()) AS draining
-              FROM verifier.lanes l ORDER BY l.lane
+              FROM verifier.lanes l CROSS JOIN verifier.control c ORDER BY l.lane
         """)
     ).all()
 

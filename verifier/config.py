@@ -132,7 +132,7 @@ class EngineConfig(_Strict):
     slots_per_lane: int = Field(2, ge=1, le=64, description="drains a lane may have at once")
     drain_seconds: float = Field(10.0, gt=0, le=60)
     flush_seconds: float = Field(0.5, gt=0, le=5)
-    chunk: int = Field(64, ge=1, le=5000, description="most rows claimed at once")
+    chunk: int = Field(500, ge=1, le=5000, description="most rows claimed ahead")
     lease_seconds: float = Field(45.0, gt=1, le=600)
     ring_seconds: float = Field(15.0, gt=0, le=300, description="a ring unanswered so long is lost")
     deadline_hours: float = Field(24.0, gt=0)

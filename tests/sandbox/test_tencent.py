@@ -148,7 +148,7 @@ def test_the_vendor_may_refuse_what_looks_well_formed(
     [
         ({"key": "another key"}, "AuthFailure.SignatureFailure"),
         ({"at": time.time() - 310}, "AuthFailure.SignatureExpire"),
-        ({"at": time.time() + 400}, "AuthFailure.SignatureExpire"),
+        ({"at": time.time() + 3600}, "AuthFailure.SignatureExpire"),
         ({"version": "2017-01-01"}, "NoSuchVersion"),
         ({"action": "PhoneTeleportation"}, "InvalidAction"),
     ],

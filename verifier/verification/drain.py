@@ -37,6 +37,9 @@ _log = structlog.get_logger(__name__)
 #: A flush that meets a deadlock or a broken connection is repeated so often: its writes are fenced.
 _FLUSH_TRIES: Final = 4
 
+#: How long results are gathered while the threads are busy anyway.
+_GATHER_SECONDS: Final = 0.02
+
 _Results = queues.SimpleQueue[Called]
 
 
@@ -55,6 +58,12 @@ class _State:
     blocked: NoneAvailable | None = None
     standing: Standing | None = None
     counts: Counts = field(default_factory=Counts)
+    begun_at: float = field(default_factory=time.monotonic)
+    collected: int = 0
+
+    def speed(self, now: float) -> float:
+        """Calls a second so far: what is claimed ahead is about a second's work, not more."""
+        return self.collected / max(now - self.begun_at, 0.25)
 
 
 def drain(runtime: Runtime, lane: Lane, stopping: Callable[[], bool]) -> dict[str, Any]:
@@ -93,7 +102,7 @@ def _work_on_suspect(
     if claimed.found:
         _dispatch(runtime, state, claimed)
         while state.in_flight:
-            _collect(state, 0.5)
+            _collect(runtime, state, 0.5)
         _flush(runtime, state)
     state.out_of_work = False
 
@@ -109,7 +118,6 @@ def _suspect(lane: Lane, connection: Connection, _limit: int) -> Sequence[Row[An
 def _pipeline(runtime: Runtime, lane: Lane, state: _State, stopping: Callable[[], bool]) -> None:
     engine = runtime.config.engine
     source = partial(_due, lane)
-    depth = 2 * runtime.pool.threads
     while True:
         now = time.monotonic()
         wants_more = not (state.out_of_work or now >= state.ends_at or stopping())
@@ -118,10 +126,12 @@ def _pipeline(runtime: Runtime, lane: Lane, state: _State, stopping: Callable[[]
             runtime.pool.give_back(now >= state.ends_at or stopping())
             if not state.in_flight:
                 break
-        elif state.in_flight <= runtime.pool.threads and now >= state.claim_again_at:
-            want = min(engine.chunk, depth - state.in_flight)
-            _dispatch(runtime, state, _claim(runtime, lane, state, want, source))
-        _collect(state, _patience(state, engine.flush_seconds))
+        elif now >= state.claim_again_at:
+            depth = min(engine.chunk, max(2 * runtime.pool.threads, int(state.speed(now))))
+            if state.in_flight <= depth // 2:
+                want = depth - state.in_flight
+                _dispatch(runtime, state, _claim(runtime, lane, state, want, source))
+        _collect(runtime, state, _patience(state, engine.flush_seconds))
         if state.done and time.monotonic() - state.flushed_at >= engine.flush_seconds:
             _flush(runtime, state)
     _flush(runtime, state)
@@ -162,19 +172,30 @@ def _make_call(runtime: Runtime, timeout: float, job: Job) -> Answer | None:
     return call(job, runtime.keyring, runtime.providers, timeout)
 
 
-def _collect(state: _State, patience: float) -> None:
-    """Wait up to ``patience`` seconds for one result, then take what else is there."""
-    try:
-        if state.in_flight:
-            state.done.append(state.results.get(timeout=patience))
-            state.in_flight -= 1
-        elif not state.done:
+def _collect(runtime: Runtime, state: _State, patience: float) -> None:
+    """Wait up to ``patience`` seconds for a result, then take what else is there.
+
+    While the threads have a backlog, results are gathered for a moment: waking up for every
+    single one would take the interpreter lock away from the calls.
+    """
+    if not state.in_flight:
+        if not state.done:
             time.sleep(patience)
+        return
+    try:
+        _take(state, state.results.get(timeout=patience))
+        if state.in_flight > runtime.pool.threads:
+            time.sleep(_GATHER_SECONDS)
         while state.in_flight:
-            state.done.append(state.results.get_nowait())
-            state.in_flight -= 1
+            _take(state, state.results.get_nowait())
     except queues.Empty:
         return
+
+
+def _take(state: _State, result: Called) -> None:
+    state.done.append(result)
+    state.in_flight -= 1
+    state.collected += 1
 
 
 def _flush(runtime: Runtime, state: _State) -> None:
@@ -204,7 +225,7 @@ def _give_back_rest(runtime: Runtime, state: _State) -> None:
     runtime.pool.give_back(True)
     patience = time.monotonic() + runtime.longest_call() + 1.0
     while state.in_flight and time.monotonic() < patience:
-        _collect(state, 0.2)
+        _collect(runtime, state, 0.2)
     _flush(runtime, state)
 
 

@@ -28,7 +28,6 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from verifier import guidance, intake
 from verifier.config import config
-from verifier.doorbell import INTERACTIVE_QUEUE, doorbell
 from verifier.errors import NotFoundError, UsageError, WaitTimeoutError
 from verifier.identity.keyring import KeyRing
 from verifier.intake import DEFAULT_PLATFORM, PutResult
@@ -38,7 +37,7 @@ from verifier.store import batches, lanes, queue, users
 from verifier.store import changes as feed
 from verifier.store.engine import transaction
 from verifier.verification import submit as submission
-from verifier.verification.interactive import VERIFY_ONE_TASK
+from verifier.verification.ring import ring_one
 from verifier.verification.submit import PRIORITIES, Priority, Request, Submitted
 
 __all__ = [
@@ -196,7 +195,7 @@ def verify_one(
             priority=PRIORITIES["interactive"],
             deadline_hours=max(1, round(config().engine.deadline_hours)),
         )
-    doorbell().ring(VERIFY_ONE_TASK, {"verification": opened.id}, INTERACTIVE_QUEUE)
+    ring_one(opened.id)
     return _wait_for_user(platform, reference, opened.id, timeout)
 
 

@@ -11,10 +11,6 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
-from celery import Celery
-from kombu.exceptions import OperationalError as BrokerError
-from redis.exceptions import RedisError
-
 from verifier.errors import ConfigError
 from verifier.outcomes import Lane
 from verifier.settings import broker_url
@@ -51,6 +47,12 @@ class Doorbell:
     """Sends task messages to one broker. Thread-safe; made after fork."""
 
     def __init__(self, url: str) -> None:
+        # Imported here: Celery takes half a second, which no reading command should pay.
+        from celery import Celery
+        from kombu.exceptions import OperationalError as BrokerError
+        from redis.exceptions import RedisError
+
+        self._faults = (BrokerError, RedisError, OSError)
         self._app = Celery("verifier-doorbell", broker=url, set_as_current=False)
         self._app.conf.update(
             broker_transport_options=_SENDER_OPTIONS,
@@ -71,7 +73,7 @@ class Doorbell:
                 self._app.send_task(
                     task, kwargs=dict(arguments), queue=queue, retry=False, ignore_result=True
                 )
-            except (BrokerError, RedisError, OSError):
+            except self._faults:
                 self._silent_until = time.monotonic() + _SILENCE_SECONDS
                 return sent
         return times

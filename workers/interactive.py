@@ -11,7 +11,8 @@ from celery import current_task
 
 from verifier.store import users
 from verifier.store.engine import transaction
-from verifier.verification.interactive import VERIFY_ONE_TASK, attend
+from verifier.verification.interactive import attend
+from verifier.verification.ring import VERIFY_ONE_TASK
 from verifier.verification.runtime import runtime
 from verifier.verification.submit import Request, submit
 from workers.app import app

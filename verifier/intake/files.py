@@ -8,6 +8,7 @@ Does not judge values: that is :mod:`verifier.intake`.
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import enum
 import itertools
@@ -51,6 +52,7 @@ _FORMAT_OF_SUFFIX: Final = {
     ".csv": Format.CSV,
     ".tsv": Format.CSV,
 }
+_WIDE: Final = ("utf-16", "utf-32")
 _NOT_TEXT: Final = {
     b"PK\x03\x04": ("an Excel workbook or a ZIP archive", "Save the sheet as CSV (UTF-8)."),
     b"\xd0\xcf\x11\xe0": ("an old Excel workbook", "Save the sheet as CSV (UTF-8)."),
@@ -111,7 +113,7 @@ class RowFile:
                 f"The first line is no header: none of the columns {', '.join(required)} is in it.",
                 fix=f"Begin the file with a line such as: {','.join(required)}",
             )
-        near = {name: difflib.get_close_matches(name, self.columns, n=2) for name in missing}
+        near = {name: _like(name, self.columns) for name in missing}
         hints = [
             f"{' or '.join(map(repr, found))} for {name}" for name, found in near.items() if found
         ]
@@ -124,7 +126,7 @@ class RowFile:
     def _refuse_binary(self, head: bytes) -> None:
         for magic, (kind, fix) in _NOT_TEXT.items():
             if head.startswith(magic) and not (
-                kind == "UTF-16" and self._encoding.lower().replace("_", "-").startswith("utf-16")
+                kind == "UTF-16" and codecs.lookup(self._encoding).name.startswith(_WIDE)
             ):
                 raise UsageError(f"The file is {kind}.", fix=fix)
 
@@ -182,6 +184,12 @@ def _format_of(name: str, head: bytes) -> Format:
 def _column(text: str) -> str:
     """``ID Number`` and ``id_number`` are the same column."""
     return text.strip().strip('"').lower().replace(" ", "_").replace("-", "_")
+
+
+def _like(name: str, columns: Sequence[str]) -> list[str]:
+    """Columns that may have been meant: mistyped, or with more words."""
+    near = difflib.get_close_matches(name, columns, n=2)
+    return near or [column for column in columns if name in column][:2]
 
 
 class _RowOf:

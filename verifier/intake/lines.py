@@ -82,14 +82,23 @@ class Lines:
     def __iter__(self) -> Iterator[Line]:
         text = io.TextIOWrapper(self._bytes, self._encoding, errors=_ERRORS, newline="")
         number = 0
-        while piece := text.readline(LONGEST):
+        while piece := self._read(text):
             number += 1
             if _ended(piece) or len(piece) < LONGEST:
                 yield Line(number, piece, "encoding" if _MARK in piece else None)
                 continue
-            while (rest := text.readline(LONGEST)) and not _ended(rest):
+            while (rest := self._read(text)) and not _ended(rest):
                 pass
             yield Line(number, "\n", "too_long")
+
+    def _read(self, text: io.TextIOWrapper) -> str:
+        try:
+            return text.readline(LONGEST)
+        except UnicodeError:  # no byte order mark where the encoding wants one
+            raise UsageError(
+                f"The file is not {self._encoding} text.",
+                fix="Name its encoding, such as --encoding utf-16-le.",
+            ) from None
 
 
 def _ended(piece: str) -> bool:

@@ -56,3 +56,27 @@ def months_ahead(connection: Connection) -> int:
         """)
     ).scalar_one()
     return 13 if missing is None else missing
+
+
+def platforms_of(connection: Connection, reference: str, limit: int = 5) -> list[str]:
+    """Platforms that have a user of this reference.
+
+    Walks the unique index from platform to platform: few index look-ups, also with millions of
+    users.
+    """
+    return list(
+        connection.scalars(
+            text("""
+                WITH RECURSIVE known AS (
+                  SELECT min(platform) AS platform FROM verifier.users
+                  UNION ALL
+                  SELECT (SELECT min(u.platform) FROM verifier.users u
+                           WHERE u.platform > k.platform)
+                    FROM known k WHERE k.platform IS NOT NULL)
+                SELECT k.platform FROM known k
+                  JOIN verifier.users u ON u.platform = k.platform AND u.reference = :reference
+                 ORDER BY k.platform LIMIT :limit
+            """),
+            {"reference": reference, "limit": limit},
+        )
+    )

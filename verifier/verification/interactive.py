@@ -14,9 +14,6 @@ from verifier.verification.jobs import Called, Job, Uncalled
 from verifier.verification.recording import Counts, flush
 from verifier.verification.runtime import Runtime, new_token
 
-#: The task that attends to one verification; ``workers.interactive`` serves it.
-VERIFY_ONE_TASK = "verifier.verify_one"
-
 #: One verification asks at most a few providers in one go; more is a fault of routing.
 _MOST_CALLS = 4
 

@@ -1,17 +1,25 @@
-"""Ringing for a lane: as many drains as its due work and its free slots allow, no more."""
+"""Ringing: for a lane as many drains as its due work and free slots allow; for one verification."""
 
 from __future__ import annotations
 
 from math import ceil
 
 from verifier.config import config
-from verifier.doorbell import doorbell, lane_queue
+from verifier.doorbell import INTERACTIVE_QUEUE, doorbell, lane_queue
 from verifier.outcomes import Lane
 from verifier.store import lanes, operations, queue
 from verifier.store.engine import transaction
 
 #: The task that drains a lane; ``workers.verification`` serves it.
 DRAIN_TASK = "verifier.drain"
+
+#: The task that attends to one verification; ``workers.interactive`` serves it.
+VERIFY_ONE_TASK = "verifier.verify_one"
+
+
+def ring_one(verification_id: int) -> None:
+    """Ring for one verification, ahead of every lane."""
+    doorbell().ring(VERIFY_ONE_TASK, {"verification": verification_id}, INTERACTIVE_QUEUE)
 
 
 def ring_lanes() -> int:

@@ -1,0 +1,106 @@
+"""``verifier config``, ``db``, ``keys``, ``sandbox people``: setting up, without secrets shown."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from tests.cli.conftest import PROVIDERS, Cli
+
+
+def test_keys_are_made_rotated_and_listed_but_never_shown(anywhere: Cli, home: Path) -> None:
+    anywhere("keys", "init").ok()
+    ring = home / "keyring.json"
+    assert stat.S_IMODE(ring.stat().st_mode) == 0o600
+    again = anywhere("keys", "init")
+    assert again.code == 1
+    assert "exists already" in again.err
+    anywhere("keys", "rotate").ok()
+    shown = anywhere("keys", "show", "--json").ok()
+    assert [(k["purpose"], k["id"], k["current"]) for k in shown.json["keys"]] == [
+        ("encryption", 1, False),
+        ("encryption", 2, True),
+        ("index", 1, True),
+    ]
+    secrets = [key["key"] for part in ("encryption", "index")
+               for key in json.loads(ring.read_text())[part]["keys"].values()]  # fmt: skip
+    text = shown.out + anywhere("keys", "show").ok().out
+    assert not any(secret in text for secret in secrets)
+
+
+def test_a_missing_key_ring_names_the_command_that_makes_one(anywhere: Cli) -> None:
+    ran = anywhere("keys", "show")
+    assert ran.code == 1
+    assert "verifier keys init" in ran.err
+
+
+def test_the_configuration_is_shown_with_references_instead_of_secrets(
+    anywhere: Cli, home: Path
+) -> None:
+    (home / "verifier.toml").write_text(PROVIDERS, "utf-8")
+    env = {
+        "TEST_SECRET_KEY": "hunter2",
+        "VERIFIER_DATABASE_URL": "postgresql://me:hunter2@db.example:5432/x?password=hunter2",
+    }
+    view = anywhere("config", "show", "--json", **env).ok()
+    assert view.json["configuration"]["providers"]["tencent"]["secret_key"] == "env:TEST_SECRET_KEY"
+    assert view.json["environment"]["VERIFIER_DATABASE_URL"] == "postgresql://db.example:5432/x"
+    text = anywhere("config", "show", **env).ok().out
+    assert "providers.tencent.lanes" in text
+    assert "hunter2" not in text + view.out
+
+
+def test_a_configuration_is_checked_with_its_secrets(anywhere: Cli, home: Path) -> None:
+    (home / "verifier.toml").write_text(PROVIDERS, "utf-8")
+    urls = {"VERIFIER_DATABASE_URL": "postgresql://h/x", "VERIFIER_BROKER_URL": "redis://h/0"}
+    ran = anywhere("config", "check", **urls)
+    assert ran.code == 1
+    assert "TEST_SECRET_ID is not set" in ran.out
+    anywhere("config", "check", TEST_SECRET_ID="a", TEST_SECRET_KEY="b", **urls).ok()
+
+
+def test_a_wrong_key_is_named_with_its_line_and_the_likely_one(anywhere: Cli, home: Path) -> None:
+    (home / "verifier.toml").write_text("[engine]\nthreds = 3\n", "utf-8")
+    for command in (("config", "check"), ("config", "show"), ("doctor",)):
+        ran = anywhere(*command)
+        assert ran.code == 1
+        assert "line 2" in ran.out + ran.err
+        assert "did you mean 'threads'" in ran.out + ran.err
+
+
+@pytest.fixture
+def empty_database(cli: Cli) -> str:
+    url = os.environ["VERIFIER_DATABASE_URL"].replace("+psycopg2", "")
+    name = f"empty_{os.getpid()}"
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE IF EXISTS {name}")
+        cursor.execute(f"CREATE DATABASE {name}")
+    connection.close()
+    return url.rpartition("/")[0] + f"/{name}"
+
+
+def test_a_database_is_migrated_once_and_checked(cli: Cli, empty_database: str) -> None:
+    env = {"VERIFIER_DATABASE_URL": empty_database}
+    before = cli("db", "check", **env)
+    assert before.code == 1
+    assert "verifier db upgrade" in before.err
+    assert "migrated from nothing" in cli("db", "upgrade", **env).ok().err
+    assert "already" in cli("db", "upgrade", **env).ok().err
+    assert cli("db", "check", "--json", **env).ok().json["differences"] == []
+    assert "exactly its tables" in cli("db", "check", **env).ok().out
+
+
+def test_fictional_people_are_written_the_same_for_the_same_seed(
+    anywhere: Cli, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        anywhere("sandbox", "people", "--count", "20", "--seed", "5", "--out", tmp_path / name).ok()
+    assert (tmp_path / "a/users.csv").read_bytes() == (tmp_path / "b/users.csv").read_bytes()
+    anywhere("user", "import", tmp_path / "a/users.csv", "--dry-run").ok()

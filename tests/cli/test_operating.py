@@ -1,0 +1,175 @@
+"""Providers, lanes, the global stop, ``queue why``, ``status`` and ``doctor``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import text
+
+from tests.cli.conftest import Cli
+from tests.cli.settling import workers_seen
+from verifier.cli.checks import _ALL_QUEUES
+from verifier.store import providers as provider_rows
+from verifier.store.engine import transaction
+
+Files = Callable[..., Path]
+SECRETS = {"TEST_SECRET_ID": "id", "TEST_SECRET_KEY": "hunter2"}
+
+
+def cause_of(cli: Cli, lane: str) -> dict[str, object]:
+    (found,) = cli("queue", "why", lane, "--json").ok().json["lanes"]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_a_provider_is_paused_and_resumed(cli: Cli, providers: Path) -> None:
+    cli("provider", "pause", "tencent", "--reason", "invoice").ok()
+    by_name = {p["name"]: p for p in cli("provider", "list", "--json").ok().json["providers"]}
+    assert by_name["tencent"]["state"] == "paused"
+    assert "invoice" in by_name["tencent"]["reason"]
+    assert by_name["spare"] == {
+        "name": "spare",
+        "configured": True,
+        "lanes": ["cmcc"],
+        "preference": 2,
+        "qps": 20.0,
+        "state": "new",
+        "available": True,
+        "reason": None,
+        "until": None,
+    }
+    cli("provider", "resume", "tencent").ok()
+    assert "closed" in cli("provider", "list").ok().out
+
+
+def test_an_unknown_provider_is_exit_code_3_and_the_known_are_named(
+    cli: Cli, providers: Path
+) -> None:
+    for command in ("pause", "resume"):
+        ran = cli("provider", command, "tencnet")
+        assert ran.code == 3
+        assert "tencent, spare" in ran.err
+
+
+def test_the_cause_of_waiting_is_told_with_its_remedy(
+    cli: Cli, users_file: Files, providers: Path
+) -> None:
+    cli("user", "import", users_file(30)).ok()
+    cli("verify", "submit", "--all").ok()
+    assert cause_of(cli, "cmcc")["cause"] == "no_worker"
+    workers_seen("verify.cmcc", "verify.cucc")
+    assert cause_of(cli, "cmcc")["cause"] == "working"
+    cli("provider", "pause", "tencent").ok()
+    assert cause_of(cli, "cmcc")["cause"] == "working", "the spare provider is still there"
+    assert cause_of(cli, "cucc")["fix"] == "`verifier provider resume tencent`"
+    cli("lane", "pause", "cmcc", "--reason", "contract").ok()
+    paused = cause_of(cli, "cmcc")
+    assert paused["cause"] == "paused"
+    assert "contract" in str(paused["text"])
+    cli("stop", "--reason", "drill").ok()
+    stopped = cause_of(cli, "cmcc")
+    assert (stopped["cause"], stopped["fix"]) == ("stopped", "`verifier start`")
+    cli("start").ok()
+    cli("lane", "resume", "cmcc").ok()
+    assert cause_of(cli, "cmcc")["cause"] == "working"
+    assert "cmcc: " in cli("queue", "why").ok().out
+
+
+def test_status_counts_and_names_what_is_stopped(
+    cli: Cli, users_file: Files, providers: Path
+) -> None:
+    cli("user", "import", users_file(7)).ok()
+    cli("verify", "submit", "--all").ok()
+    cli("stop", "--reason", "drill").ok()
+    workers_seen("control")
+    view = cli("status", "--json").ok().json
+    assert set(view) == {
+        "now", "stopped_at", "stopped_by", "stop_reason", "users", "lanes", "providers", "workers",
+        "last_audit", "reminders_today",
+    }  # fmt: skip
+    assert view["users"]["unverified"] == view["users"]["total"] == 7
+    assert sum(lane["open"] for lane in view["lanes"]) == 7
+    assert view["stop_reason"] == "drill"
+    assert view["workers"][0]["queue"] == "control"
+    assert view["last_audit"] is None
+    assert "STOPPED" in cli("status").ok().out
+
+
+def verdicts(cli: Cli, **env: str) -> dict[str, dict[str, str]]:
+    ran = cli("doctor", "--json", **env)
+    assert ran.code == (0 if ran.json["ok"] else 1)
+    return {check["name"]: check for check in ran.json["checks"]}
+
+
+def test_the_doctor_finds_a_sound_installation_sound(cli: Cli, providers: Path) -> None:
+    workers_seen(*_ALL_QUEUES)
+    found = verdicts(cli, **SECRETS)
+    assert {check["verdict"] for check in found.values()} <= {"ok", "warn"}
+    assert [name for name, check in found.items() if check["verdict"] == "warn"] == ["lanes"]
+    assert cli("doctor", **SECRETS).code == 0
+
+
+def test_the_doctor_names_each_fault_with_its_remedy(
+    cli: Cli, users_file: Files, providers: Path
+) -> None:
+    cli("user", "import", users_file(2)).ok()
+    cli("verify", "submit", "--all").ok()
+    with transaction() as connection:
+        provider_rows.register(connection, ["tencent"])
+        connection.execute(
+            text("""
+                UPDATE verifier.open_verifications
+                   SET state = 'quarantined', reason = 'quarantined',
+                       deadline_at = now() - interval '1 day'
+            """)
+        )
+        connection.execute(
+            text("UPDATE verifier.providers SET state = 'suspended', reason = 'ARREARS'")
+        )
+    os.chmod(os.environ["VERIFIER_KEYRING"], 0o644)
+    found = verdicts(cli, VERIFIER_BROKER_URL="redis://:hunter2@127.0.0.1:1/0")
+    failed = {name for name, check in found.items() if check["verdict"] == "fail"}
+    assert failed == {
+        "secrets of provider tencent", "secrets of provider spare", "key ring", "broker",
+        "stored data", "workers", "quarantine", "provider tencent",
+    }  # fmt: skip
+    assert found["deadlines"]["verdict"] == "warn"
+    assert all(found[name]["fix"] for name in failed)
+    assert "hunter2" not in str(found)
+
+
+def test_the_doctor_of_a_database_that_is_away_says_so_and_goes_on(anywhere: Cli) -> None:
+    found = verdicts(anywhere, VERIFIER_DATABASE_URL="postgresql://x:hunter2@127.0.0.1:1/x")
+    assert found["database"]["verdict"] == "fail"
+    assert found["key ring"]["verdict"] == "fail"
+    assert "hunter2" not in str(found)
+
+
+def test_the_doctor_of_a_new_database_names_the_migration(cli: Cli) -> None:
+    url = os.environ["VERIFIER_DATABASE_URL"].rpartition("/")[0] + "/postgres"
+    found = verdicts(cli, VERIFIER_DATABASE_URL=url)
+    assert found["migrations"]["verdict"] == "fail"
+    assert "verifier db upgrade" in found["migrations"]["fix"]
+
+
+def test_an_audit_and_its_report(cli: Cli, users_file: Files, providers: Path) -> None:
+    assert cli("audit", "show").code == 3
+    cli("user", "import", users_file(3)).ok()
+    counts = cli("audit", "run", "--json").ok().json
+    assert counts
+    report = cli("audit", "show", "--json").ok().json
+    assert (report["users"], report["unverified"], report["state"]) == (3, 3, "done")
+    assert "unverified" in cli("audit", "show").ok().out
+    again = cli("audit", "run", "--json").ok()
+    assert again.json["skipped"]
+    assert cli("audit", "run", "--now").ok()
+    assert cli("audit", "show", "2001-01-01").code == 3
+
+
+def test_reminders_are_planned_sent_and_listed(cli: Cli) -> None:
+    assert cli("reminder", "plan", "--now", "--json").ok().json["planned"] == 0
+    assert cli("reminder", "send", "--json").ok().json == {}
+    assert cli("reminder", "list", "--json").ok().json == {"reminders": []}
+    assert "STATE" in cli("reminder", "list", "--state", "sent", "--day", "2026-01-01").ok().out

@@ -1,0 +1,74 @@
+"""``queue why``: the strongest cause is told, with its remedy and its end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from verifier.cli.why import Group, LaneStanding, ProviderStanding, as_object, why
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=30)
+UP = ProviderStanding("a", "closed", True, None, None)
+DOWN = ProviderStanding("b", "open", False, "maintenance", LATER)
+SUSPENDED = ProviderStanding("c", "suspended", False, "ARREARS", None)
+DUE = Group("waiting", "new", 5, 5, 0, NOW)
+NOT_DUE = Group("waiting", "next_day", 7, 0, 0, LATER)
+
+LANE = LaneStanding(
+    lane="cmcc",
+    now=NOW,
+    stopped_by=None,
+    stop_reason=None,
+    paused_by=None,
+    pause_reason=None,
+    not_before=None,
+    not_before_reason=None,
+    draining=0,
+    worker_seen=True,
+    any_provider=True,
+    providers=(UP,),
+    groups=(DUE,),
+)
+
+
+@pytest.mark.parametrize(
+    ("lane", "cause", "until"),
+    [
+        (LANE, "working", None),
+        (replace(LANE, groups=()), "idle", None),
+        (replace(LANE, worker_seen=False), "no_worker", None),
+        (replace(LANE, worker_seen=False, groups=(NOT_DUE,)), "next_day", LATER),
+        (replace(LANE, groups=(NOT_DUE, Group("waiting", "retry", 1, 0, 0, NOW))), "next_day", NOW),
+        (replace(LANE, groups=(Group("claimed", "new", 1, 0, 0, NOW),)), "working", None),
+        (replace(LANE, groups=(Group("quarantined", "quarantined", 1, 0, 0, NOW),)),
+         "quarantined", None),
+        (replace(LANE, groups=(Group("waiting", "paused", 3, 0, 0, NOW),)), "paused", None),
+        (replace(LANE, not_before=LATER, not_before_reason="maintenance"), "maintenance", LATER),
+        (replace(LANE, not_before=NOW - timedelta(1), not_before_reason="x"), "working", None),
+        (replace(LANE, providers=(DOWN,)), "provider_down", LATER),
+        (replace(LANE, providers=(DOWN, UP)), "working", None),
+        (replace(LANE, providers=(SUSPENDED,)), "provider_down", None),
+        (replace(LANE, providers=()), "working", None),
+        (replace(LANE, providers=(), any_provider=False), "no_provider", None),
+        (replace(LANE, providers=(DOWN,), paused_by="me"), "paused", None),
+        (replace(LANE, paused_by="me", stopped_by="you"), "stopped", None),
+    ],
+)  # fmt: skip
+def test_the_strongest_cause_is_told(
+    lane: LaneStanding, cause: str, until: datetime | None
+) -> None:
+    found = why(lane)
+    assert (found.cause, found.until) == (cause, until)
+
+
+def test_a_provider_that_only_an_operator_can_bring_back_has_its_remedy() -> None:
+    assert why(replace(LANE, providers=(SUSPENDED,))).fix == "`verifier provider resume c`"
+    assert why(replace(LANE, providers=(DOWN, SUSPENDED))).fix is None
+
+
+def test_a_lane_is_counted_over_its_groups() -> None:
+    view = as_object(replace(LANE, groups=(DUE, NOT_DUE)))
+    assert (view["open"], view["due"], view["overdue"]) == (12, 5, 0)

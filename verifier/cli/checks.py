@@ -1,0 +1,316 @@
+"""The checks of ``verifier doctor`` and ``verifier config check``, each with its remedy.
+
+A check never raises for what it finds: it says so. One that cannot be made, because something it
+needs is broken, is left out; what it needs is reported.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from verifier.cli import talk
+from verifier.cli.workers_seen import FRESH_SECONDS, fresh_queues
+from verifier.config import Config, config, resolve_secret
+from verifier.doorbell import CONTROL_QUEUE, INTERACTIVE_QUEUE, REMIND_QUEUE, lane_queue
+from verifier.errors import ConfigError, StoreUnavailableError, VerifierError
+from verifier.identity.keyring import KeyRing
+from verifier.outcomes import Lane
+from verifier.settings import broker_url, database_url, settings
+from verifier.store import clock, operations, overview, providers, queue, schema, users
+from verifier.store.engine import transaction
+
+_OLDEST_SERVER: Final = 140_000
+_MOST_CLOCK_SECONDS: Final = 5.0
+_ALL_QUEUES: Final = (
+    *(lane_queue(lane) for lane in Lane), INTERACTIVE_QUEUE, CONTROL_QUEUE, REMIND_QUEUE,
+)  # fmt: skip
+
+
+class Verdict(enum.StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was looked at, what was found, and how to mend it."""
+
+    name: str
+    verdict: Verdict
+    found: str
+    fix: str | None = None
+
+
+def _ok(name: str, found: str) -> Check:
+    return Check(name, Verdict.OK, found)
+
+
+def _warn(name: str, found: str, fix: str | None = None) -> Check:
+    return Check(name, Verdict.WARN, found, fix)
+
+
+def _fail(name: str, found: str, fix: str | None = None) -> Check:
+    return Check(name, Verdict.FAIL, found, fix)
+
+
+def _failed(name: str, error: VerifierError) -> Check:
+    return _fail(name, error.message, error.fix)
+
+
+def configuration_checks() -> Iterator[Check]:
+    """The file, its secrets, the URLs: all that needs no server."""
+    try:
+        current = config()
+    except ConfigError as error:
+        yield _failed("configuration", error)
+        return
+    path = settings().config_path
+    yield _ok("configuration", str(path) if path.exists() else "defaults (no file)")
+    yield from _secrets(current)
+    yield from _lanes(current)
+    for name, url in (("database URL", database_url), ("broker URL", broker_url)):
+        try:
+            url()
+        except ConfigError as error:
+            yield _failed(name, error)
+        else:
+            yield _ok(name, "set")
+
+
+def _secrets(current: Config) -> Iterator[Check]:
+    references = [
+        (f"provider {name}", (row.secret_id, row.secret_key))
+        for name, row in current.providers.items()
+    ] + [
+        (f"gateway {name}", (row.key_id, row.key_secret)) for name, row in current.gateways.items()
+    ]
+    for owner, secrets in references:
+        try:
+            for reference in secrets:
+                resolve_secret(reference)
+        except ConfigError as error:
+            yield _failed(f"secrets of {owner}", error)
+        else:
+            yield _ok(f"secrets of {owner}", "can be read")
+
+
+def _lanes(current: Config) -> Iterator[Check]:
+    if not current.providers:
+        yield _fail(
+            "lanes",
+            "no provider is configured: everything waits",
+            "Add a [providers.NAME] table to the configuration, or run `verifier dev up`, which "
+            "writes one for the sandbox.",
+        )
+        return
+    covered = {lane for row in current.providers.values() for lane in row.lanes}
+    bare = [str(lane) for lane in Lane if lane not in covered]
+    if bare:
+        yield _warn(
+            "lanes",
+            f"no provider for {', '.join(bare)}: such numbers settle UNSUPPORTED_NUMBER",
+            "Add a provider for them if your contract has one.",
+        )
+    else:
+        yield _ok("lanes", "every lane has a provider")
+
+
+def installation_checks() -> Iterator[Check]:
+    """Everything of ``verifier doctor``."""
+    yield from configuration_checks()
+    yield from _key_ring()
+    yield from _broker()
+    try:
+        with transaction() as connection:
+            yield from _server(connection)
+    except ConfigError:
+        return  # said above: there is no database to look at
+    except StoreUnavailableError as error:
+        yield _failed("database", error)
+        return
+    migrated = _migrations()
+    yield migrated
+    if migrated.verdict is Verdict.OK:
+        with transaction() as connection:
+            yield from _contents(connection)
+
+
+def _key_ring() -> Iterator[Check]:
+    path = settings().keyring_path
+    try:
+        ring = KeyRing.load(path)
+    except ConfigError as error:
+        yield _failed("key ring", error)
+    else:
+        yield _ok("key ring", f"{path}, mode 0600, current key {ring.encryption_key_id}")
+
+
+def _broker() -> Iterator[Check]:
+    from redis import Redis
+    from redis.exceptions import RedisError
+
+    try:
+        url = broker_url()
+    except ConfigError:
+        return  # said above
+    try:
+        with Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3) as client:
+            client.ping()
+    except (RedisError, OSError, ValueError) as error:
+        # The error's own text may hold the URL.
+        yield _fail(
+            "broker",
+            f"cannot be reached ({type(error).__name__})",
+            "Check VERIFIER_BROKER_URL and that the server runs. Nothing is lost meanwhile: the "
+            "work waits in PostgreSQL.",
+        )
+    else:
+        yield _ok("broker", "answers")
+
+
+def _server(connection: Connection) -> Iterator[Check]:
+    before = datetime.now(UTC)
+    row = overview.server(connection)
+    after = datetime.now(UTC)
+    version = f"PostgreSQL {row.version // 10_000}.{row.version % 10_000}"
+    if row.version < _OLDEST_SERVER:
+        yield _fail("database", f"{version} is too old", "Upgrade it to PostgreSQL 14 or newer.")
+    else:
+        yield _ok("database", version)
+    apart = max((before - row.clock).total_seconds(), (row.clock - after).total_seconds(), 0.0)
+    if apart > _MOST_CLOCK_SECONDS:
+        yield _warn(
+            "clock",
+            f"this host and the database are {apart:.0f} seconds apart",
+            "Run NTP on both. Leases use the database's clock alone, signatures this host's.",
+        )
+    else:
+        yield _ok("clock", "this host and the database agree")
+
+
+def _migrations() -> Check:
+    try:
+        current, head = schema.current(database_url()), schema.head()
+    except SQLAlchemyError as error:
+        return _fail("migrations", f"cannot be read ({type(error).__name__})")
+    if current == head:
+        return _ok("migrations", f"at {head}")
+    return _fail(
+        "migrations", f"at {current or 'nothing'}, {head} is needed", "Run `verifier db upgrade`."
+    )
+
+
+def _contents(connection: Connection) -> Iterator[Check]:
+    yield _ring_fits(connection)
+    yield from _business_clock(connection)
+    yield from _workers(connection)
+    yield _partitions(connection)
+    yield _quarantined(connection)
+    yield _overdue(connection)
+    yield from _providers(connection)
+    control = operations.control(connection)
+    if control.stopped_at is not None:
+        yield _warn("global stop", f"stopped by {control.stopped_by}", "`verifier start` ends it.")
+    else:
+        yield _ok("global stop", "not set")
+
+
+def _ring_fits(connection: Connection) -> Check:
+    rows = users.listing(connection, limit=1)
+    if not rows:
+        return _ok("stored data", "no users yet")
+    row = rows[0]
+    try:
+        KeyRing.load(settings().keyring_path).decrypt(
+            "users", "phone", row.platform, row.reference, row.phone
+        )
+    except VerifierError as error:
+        return _failed("stored data", error)
+    return _ok("stored data", "the key ring opens it")
+
+
+def _business_clock(connection: Connection) -> Iterator[Check]:
+    offset = clock.offset(connection).total_seconds()
+    if offset:
+        yield _warn(
+            "business time",
+            f"is moved by {offset:,.0f} seconds",
+            "Only tests and the demo move it: never use such a database in production.",
+        )
+
+
+def _workers(connection: Connection) -> Iterator[Check]:
+    fresh = fresh_queues(connection)
+    missing = [name for name in _ALL_QUEUES if name not in fresh]
+    if missing:
+        yield _fail(
+            "workers",
+            f"nobody served {', '.join(missing)} in the last {talk.duration(FRESH_SECONDS)}",
+            "Run the processes of the Procfile (or `verifier dev up`); beat sends the canaries.",
+        )
+    else:
+        yield _ok("workers", "every queue is served")
+
+
+def _partitions(connection: Connection) -> Check:
+    ahead = overview.months_ahead(connection)
+    if ahead < 2:
+        return _fail(
+            "partitions",
+            "the history has none for next month",
+            "The housekeeping job makes them: see that beat and a control worker run.",
+        )
+    return _ok("partitions", f"made for {ahead} months, this one included")
+
+
+def _quarantined(connection: Connection) -> Check:
+    found = overview.quarantined(connection, 4)
+    if not found:
+        return _ok("quarantine", "empty")
+    named = ", ".join(f"{row.reference} ({row.platform})" for row in found[:3])
+    return _fail(
+        "quarantine",
+        f"three workers ended while at {named}{' and others' if len(found) > 3 else ''}",
+        "Read the workers' logs of that time, then `verifier verify one REF` tries one again.",
+    )
+
+
+def _overdue(connection: Connection) -> Check:
+    number = sum(row.overdue for row in queue.waiting_by_reason(connection))
+    if number:
+        return _warn(
+            "deadlines",
+            f"{number:,} open verifications are past theirs",
+            "`verifier verify overdue` lists them, `verifier queue why` says what they wait for.",
+        )
+    return _ok("deadlines", "nothing is overdue")
+
+
+def _providers(connection: Connection) -> Iterator[Check]:
+    configured = set(config().providers)
+    for row in providers.get_all(connection):
+        if row.name not in configured:
+            continue
+        if row.state == "suspended":
+            yield _fail(
+                f"provider {row.name}",
+                f"suspended: it refuses our account ({row.reason})",
+                "Mend credentials or balance with the vendor, then "
+                f"`verifier provider resume {row.name}`.",
+            )
+        elif row.paused_at is not None:
+            yield _warn(
+                f"provider {row.name}",
+                f"paused by {row.paused_by}",
+                f"`verifier provider resume {row.name}` ends it.",
+            )
+        else:
+            yield _ok(f"provider {row.name}", row.state)

@@ -1,0 +1,41 @@
+"""``verifier stop`` and ``verifier start``: the global stop."""
+
+from __future__ import annotations
+
+import click
+
+from verifier.cli import talk
+from verifier.cli.options import reason_option
+from verifier.cli.session import needs_store
+
+
+@click.command()
+@reason_option
+@needs_store
+def stop(reason: str | None) -> None:
+    """Claim and send nothing more, anywhere, until `verifier start`. What is in flight finishes.
+
+    Submitting still works: what is submitted waits.
+    """
+    from verifier.cli.options import checked_reason, operator
+    from verifier.store import operations
+    from verifier.store.engine import transaction
+
+    why = checked_reason(reason)
+    with transaction() as connection:
+        operations.stop(connection, by=operator(), reason=why)
+    talk.say("everything is stopped; `verifier start` ends it")
+
+
+@click.command()
+@needs_store
+def start() -> None:
+    """End the global stop."""
+    from verifier.store import operations
+    from verifier.store.engine import transaction
+    from verifier.verification.ring import ring_lanes
+
+    with transaction() as connection:
+        operations.start(connection)
+    ring_lanes()
+    talk.say("the work goes on")

@@ -1,0 +1,42 @@
+"""Options that several commands share, so that they mean and read the same everywhere."""
+
+from __future__ import annotations
+
+import click
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+watch_option = click.option("--watch", is_flag=True, help="Show it again every two seconds.")
+reason_option = click.option("--reason", help="Why, for whoever reads it next.")
+platform_option = click.option(
+    "--platform", default="default", show_default=True, help="The product the reference belongs to."
+)
+LANES = ("cmcc", "cucc", "ctcc", "cbn", "mvno")
+
+
+def checked_reason(reason: str | None) -> str | None:
+    """A pause's reason stands in clear for months: refuse one with personal data in it."""
+    from verifier.errors import UsageError
+    from verifier.identity.mask import redact
+
+    if reason is None:
+        return None
+    if len(reason) > 200 or not reason.isprintable():
+        raise UsageError("The reason must be one line of at most 200 printable characters.")
+    if redact(reason) != reason:
+        raise UsageError(
+            "The reason contains what looks like personal data.",
+            fix="Say it without numbers of people; the reason is shown to every operator.",
+        )
+    return reason
+
+
+def operator() -> str:
+    """Who gives this command: the account's name, for the record of a pause."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        import os
+
+        return f"uid {os.getuid()}"

@@ -1,0 +1,77 @@
+"""Progress of long commands: a bar on a terminal, a line every ten seconds anywhere else."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from verifier.cli import talk
+
+_LINE_SECONDS = 10.0
+
+
+class Progress:
+    """``label: detail`` and how much of ``total`` is done (None: nobody knows the total).
+
+    All of it goes to standard error.
+    """
+
+    def __init__(self, label: str, total: int | None = None) -> None:
+        self._label = label
+        self._total = total
+        self._next_line = time.monotonic() + _LINE_SECONDS
+        self._bar = _Bar(label, total) if sys.stderr.isatty() else None
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, done: int, detail: str, total: int | None = None) -> None:
+        """``done`` of the total is done; ``detail`` says it in the field's words."""
+        self._total = total or self._total
+        if self._bar is not None:
+            self._bar.update(done, detail, self._total)
+        elif time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + _LINE_SECONDS
+            share = f" ({done / self._total:.0%})" if self._total else ""
+            talk.say(f"{self._label}: {detail}{share}")
+
+
+class _Bar:
+    def __init__(self, label: str, total: int | None) -> None:
+        # Imported here: most commands never show a bar, and rich is slow to load.
+        from rich.console import Console
+        from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self._rich = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[detail]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._rich.add_task(label, total=total, detail="")
+
+    def start(self) -> None:
+        self._rich.start()
+
+    def stop(self) -> None:
+        self._rich.stop()
+
+    def update(self, done: int, detail: str, total: int | None) -> None:
+        self._rich.update(self._task, completed=done, detail=detail, total=total)

@@ -1,0 +1,59 @@
+"""``verifier sandbox``: carriers and gateways over real HTTP, and people to try them with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from verifier.cli import talk
+from verifier.cli.lazy import Group
+
+
+@click.group(cls=Group)
+def group() -> None:
+    """Carriers and gateways to try things with."""
+
+
+@group.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 takes a free one.")
+@click.option(
+    "--state", type=click.Path(path_type=Path, file_okay=False), required=True, help="Directory."
+)
+@click.option("--people", type=click.IntRange(1), help="First make so many fictional people.")
+@click.option("--seed", type=int, default=1, show_default=True, help="With --people.")
+def serve(port: int, state: Path, people: int | None, seed: int) -> None:
+    """Serve on 127.0.0.1 until SIGTERM or SIGINT."""
+    from verifier.errors import VerifierError
+    from verifier.sandbox.people import generate, write
+    from verifier.sandbox.server import serve as serve_sandbox
+
+    if people is not None:
+        _say_written(write(state, generate(people, seed)), state)
+    try:
+        serve_sandbox(state, port, announce=talk.out)
+    except OSError as error:
+        raise VerifierError(
+            f"Port {port} cannot be listened on ({error.strerror}).", fix="Choose another --port."
+        ) from None
+
+
+@group.command()
+@click.option("--count", type=click.IntRange(1), required=True)
+@click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same people.")
+@click.option(
+    "--out",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("people"),
+    show_default=True,
+)
+def people(count: int, seed: int, directory: Path) -> None:
+    """Write users.csv, expected.csv and register.jsonl about people who do not exist."""
+    from verifier.sandbox.people import generate, write
+
+    _say_written(write(directory, generate(count, seed)), directory)
+
+
+def _say_written(number: int, directory: Path) -> None:
+    talk.say(f"wrote {number:,} fictional people to {directory}")

@@ -1,0 +1,107 @@
+"""Reads how lanes and providers stand, for ``queue why``, the lists and ``status``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from verifier.cli.why import Group, LaneStanding, ProviderStanding
+from verifier.cli.workers_seen import fresh_queues
+from verifier.config import config
+from verifier.doorbell import lane_queue
+from verifier.outcomes import Lane
+from verifier.resilience.breaker import Breaker
+from verifier.store import lanes, operations, providers, queue
+
+
+def read_lanes(connection: Connection) -> list[LaneStanding]:
+    """Every lane, as it stands now."""
+    control = operations.control(connection)
+    rows = {row.name: row for row in providers.get_all(connection)}
+    fresh = fresh_queues(connection)
+    groups: dict[str, list[Group]] = {}
+    for row in queue.waiting_by_reason(connection):
+        groups.setdefault(row.lane, []).append(_group(row))
+    return [
+        LaneStanding(
+            lane=lane.lane,
+            now=lane.now,
+            stopped_by=(control.stopped_by or "somebody") if control.stopped_at else None,
+            stop_reason=control.stop_reason,
+            paused_by=(lane.paused_by or "somebody") if lane.paused_at else None,
+            pause_reason=lane.pause_reason,
+            not_before=lane.not_before,
+            not_before_reason=lane.not_before_reason,
+            draining=lane.draining,
+            worker_seen=lane_queue(Lane(lane.lane)) in fresh,
+            any_provider=bool(config().providers),
+            providers=_providers_of(Lane(lane.lane), rows),
+            groups=tuple(groups.get(lane.lane, ())),
+        )
+        for lane in lanes.all_lanes(connection)
+    ]
+
+
+def _group(row: Row[Any]) -> Group:
+    return Group(
+        state=row.state,
+        reason="paused" if row.held else row.reason,
+        users=row.number,
+        due=0 if row.held else row.due,
+        overdue=row.overdue,
+        next_due=row.next_due,
+    )
+
+
+def _providers_of(lane: Lane, rows: Mapping[str, Row[Any]]) -> tuple[ProviderStanding, ...]:
+    of_lane = sorted(
+        (provider.preference, name)
+        for name, provider in config().providers.items()
+        if lane in provider.lanes
+    )
+    return tuple(standing(name, rows.get(name)) for _, name in of_lane)
+
+
+def standing(name: str, row: Row[Any] | None) -> ProviderStanding:
+    """One provider; one that no worker has registered yet has never failed."""
+    if row is None:
+        return ProviderStanding(name, "new", True, None, None)
+    if row.paused_at is not None:
+        why = f"paused by {row.paused_by}" + (f": {row.pause_reason}" if row.pause_reason else "")
+        return ProviderStanding(name, "paused", False, why, None)
+    breaker = Breaker(row.state, row.failures, row.openings, row.not_before, row.reason)
+    available = breaker.available(row.now) or breaker.probe_due(row.now)
+    later = breaker.not_before is not None and breaker.not_before > row.now
+    return ProviderStanding(
+        name=name,
+        state=breaker.state,
+        available=available,
+        reason=breaker.reason,
+        until=breaker.not_before if later else None,
+    )
+
+
+def read_providers(connection: Connection) -> list[dict[str, Any]]:
+    """Configured providers, and those of an earlier configuration that still have a row."""
+    rows = {row.name: row for row in providers.get_all(connection)}
+    configured = config().providers
+    found = []
+    for name in sorted({*rows, *configured}):
+        shown = standing(name, rows.get(name))
+        settings = configured.get(name)
+        found.append(
+            {
+                "name": name,
+                "configured": settings is not None,
+                "lanes": [str(lane) for lane in settings.lanes] if settings else [],
+                "preference": settings.preference if settings else None,
+                "qps": settings.qps if settings else None,
+                "state": shown.state,
+                "available": shown.available and settings is not None,
+                "reason": shown.reason,
+                "until": shown.until,
+            }
+        )
+    return found

@@ -52,6 +52,7 @@ def as_celery() -> dict[str, dict[str, Any]]:
     return {
         entry.name: {
             "task": entry.task,
+            "kwargs": {"at": f"{entry.at:%H:%M}"} if entry.at else {},
             "schedule": entry.every,
             "options": {"queue": entry.queue, "expires": max(entry.every * 2, 10)},
         }

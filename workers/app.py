@@ -28,6 +28,7 @@ import beat_schedule
 from verifier import doorbell
 from verifier.errors import ConfigError
 from verifier.outcomes import Lane
+from verifier.reminders import runtime as reminders_runtime
 from verifier.settings import broker_url
 from verifier.store import engine
 from verifier.telemetry import configure_logging
@@ -108,6 +109,7 @@ def _after_fork(**_kwargs: Any) -> None:
     engine.reset()
     doorbell.reset()
     runtime.reset()
+    reminders_runtime.reset()
 
 
 @worker_shutting_down.connect

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from verifier.clock import parse_time
 from verifier.reminders import plan as planning
 from verifier.reminders import reconcile as reconciling
 from verifier.reminders import send as sending
@@ -16,9 +17,9 @@ from workers.shutdown import drain_flag
 
 
 @app.task(name="verifier.reminders.plan")
-def plan(**_newer: Any) -> dict[str, Any]:
-    """Plan today's reminders, once a business day."""
-    return planning.plan_due()
+def plan(at: str | None = None, **_newer: Any) -> dict[str, Any]:
+    """Plan today's reminders, once a business day, from ``at`` (the timetable's hour)."""
+    return planning.plan_due(parse_time(at) if at else None)
 
 
 @app.task(name="verifier.reminders.send")

@@ -125,12 +125,18 @@ def test_an_unknown_user_is_exit_code_3(cli: Cli) -> None:
     assert "fix: " in ran.err
 
 
-def test_a_user_of_another_platform_is_pointed_to(cli: Cli) -> None:
+def test_the_platform_is_needed_only_where_several_know_the_reference(cli: Cli) -> None:
     person = {**next(rows(1)), "platform": "shop", "reference": "u-1"}
     cli("user", "import", "-", stdin=csv_of([person])).ok()
-    ran = cli("user", "show", "u-1")
-    assert ran.code == 3
-    assert "--platform shop" in ran.err
+    assert "shop" in cli("user", "show", "u-1").ok().out
+    wrong = cli("user", "show", "u-1", "--platform", "video")
+    assert wrong.code == 3
+    assert "--platform shop" in wrong.err
+    cli("user", "import", "-", stdin=csv_of([{**person, "platform": "video"}])).ok()
+    several = cli("user", "show", "u-1")
+    assert several.code == 2
+    assert "--platform shop or --platform video" in several.err
+    cli("user", "show", "u-1", "--platform", "video").ok()
 
 
 def test_a_number_as_a_reference_is_refused_with_the_right_way(cli: Cli) -> None:

@@ -32,22 +32,26 @@ CALLER: Final = "audit"
 LEASE_SECONDS: Final = 300.0
 
 
-def due(now: datetime) -> bool:
-    """Whether tonight's audit has not been finished although its time has passed."""
+def due(now: datetime, at: time | None = None) -> bool:
+    """Whether tonight's audit has not been finished although its time has passed.
+
+    The time is the configuration's, else ``at`` (the timetable's), else 02:00.
+    """
     current = config()
     night = business_date(now, current.zone)
-    if now < at_local(night, _time(current), current.zone):
+    time_of_day = current.timetable.audit or at or policy.DEFAULT_TIME
+    if now < at_local(night, time_of_day, current.zone):
         return False
     with transaction() as connection:
         row = jobs.get(connection, JOB, night.isoformat())
     return row is None or row.state != "done"
 
 
-def tick() -> dict[str, Any]:
+def tick(at: time | None = None) -> dict[str, Any]:
     """What the periodic task calls: run if it is due and nobody else does."""
     with transaction() as connection:
         now = clock.now(connection)
-    if not due(now):
+    if not due(now, at):
         return {"skipped": "not due"}
     try:
         return dict(run())

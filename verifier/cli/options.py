@@ -8,7 +8,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON doc
 watch_option = click.option("--watch", is_flag=True, help="Show it again every two seconds.")
 reason_option = click.option("--reason", help="Why, for whoever reads it next.")
 platform_option = click.option(
-    "--platform", default="default", show_default=True, help="The product the reference belongs to."
+    "--platform", help="The product the reference belongs to; needed if several know it."
 )
 LANES = ("cmcc", "cucc", "ctcc", "cbn", "mvno")
 

@@ -49,10 +49,32 @@ def serve(port: int, state: Path, people: int | None, seed: int) -> None:
     show_default=True,
 )
 def people(count: int, seed: int, directory: Path) -> None:
-    """Write users.csv, expected.csv and register.jsonl about people who do not exist."""
+    """Write users.csv, expected.csv and register.jsonl about people who do not exist.
+
+    A sandbox that runs in this VERIFIER_HOME learns about them at once.
+    """
     from verifier.sandbox.people import generate, write
+    from verifier.settings import running_endpoints
 
     _say_written(write(directory, generate(count, seed)), directory)
+    running = running_endpoints()
+    if running is not None and running.sandbox_url is not None:
+        _teach(running.sandbox_url, directory / "register.jsonl")
+        talk.say(f"the sandbox at {running.sandbox_url} knows them now")
+
+
+def _teach(url: str, register: Path) -> None:
+    """Tell a running sandbox what is in a register file, a few thousand lines at a time."""
+    import json
+    from itertools import islice
+
+    from verifier.sandbox.client import SandboxClient
+    from verifier.sandbox.register import parse_entry
+
+    sandbox = SandboxClient(url)
+    with register.open(encoding="utf-8") as lines:
+        while chunk := list(islice(lines, 2000)):
+            sandbox.put(*(parse_entry(json.loads(line)) for line in chunk))
 
 
 def _say_written(number: int, directory: Path) -> None:

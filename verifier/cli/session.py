@@ -15,6 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import ParamSpec, TypeVar
 
+#: Whether the embedded servers were started for this command.
+_own_servers = False
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -72,6 +75,11 @@ def quiet_logging() -> None:
         logging.getLogger().setLevel(logging.WARNING)
 
 
+def own_servers() -> bool:
+    """Whether the embedded servers were started for this command: no worker can reach them."""
+    return _own_servers
+
+
 @contextmanager
 def _servers() -> Iterator[None]:
     from verifier.settings import running_endpoints, settings
@@ -81,13 +89,16 @@ def _servers() -> Iterator[None]:
         return
     from verifier.local.servers import servers_for_command
 
+    global _own_servers
     with servers_for_command(settings().home):
         from verifier.store.engine import engine
 
         _prepare()
+        _own_servers = True
         try:
             yield
         finally:
+            _own_servers = False
             engine().dispose()
             engine.cache_clear()
 

@@ -91,6 +91,7 @@ def read_providers(connection: Connection) -> list[dict[str, Any]]:
     for name in sorted({*rows, *configured}):
         shown = standing(name, rows.get(name))
         settings = configured.get(name)
+        is_gateway = name.startswith("gateway:")  # messages have breakers of their own
         found.append(
             {
                 "name": name,
@@ -99,7 +100,7 @@ def read_providers(connection: Connection) -> list[dict[str, Any]]:
                 "preference": settings.preference if settings else None,
                 "qps": settings.qps if settings else None,
                 "state": shown.state,
-                "available": shown.available and settings is not None,
+                "available": shown.available and (is_gateway or settings is not None),
                 "reason": shown.reason,
                 "until": shown.until,
             }

@@ -9,7 +9,7 @@ from typing import Any
 from verifier.cli import importing, talk, userview, waiting, workers_seen
 from verifier.cli.user import FAILURES
 from verifier.config import config
-from verifier.errors import UsageError
+from verifier.errors import NotFoundError, UsageError
 from verifier.identity.errors import InvalidField
 from verifier.identity.reference import check_platform, check_reference
 from verifier.intake import DEFAULT_PLATFORM, REQUIRED, Person
@@ -45,7 +45,7 @@ def submit(
     rejected = 0
     keys: list[Key] | None = None
     if references:
-        keys = [(platform or DEFAULT_PLATFORM, userview.checked(r)) for r in references]
+        keys = [_key(userview.checked(r), platform) for r in references]
     elif file is not None:
         options = importing.FileOptions(file, encoding=encoding)
         keys, rejected = _keys_of_file(options, platform or DEFAULT_PLATFORM, dry_run=dry_run)
@@ -62,6 +62,14 @@ def submit(
         return FAILURES if rejected else 0
     submitted = send(caller, key, request)
     return finish(submitted, rejected, wait=wait, timeout=timeout, as_json=as_json)
+
+
+def _key(reference: str, platform: str | None) -> Key:
+    """Unknown references are submitted all the same: the answer counts and names them."""
+    try:
+        return userview.platform_of(reference, platform), reference
+    except NotFoundError:
+        return platform or DEFAULT_PLATFORM, reference
 
 
 def send(caller: str, key: str | None, request: Request) -> Submitted:

@@ -85,11 +85,12 @@ def _one_character(delimiter: str) -> str:
 @platform_option
 @json_option
 @needs_store
-def show(reference: str, platform: str, as_json: bool) -> None:
+def show(reference: str, platform: str | None, as_json: bool) -> None:
     """How the user REFERENCE stands, what was tried, and what the person may be told."""
     from verifier.cli import userview
 
-    view = userview.detail(platform, userview.checked(reference))
+    reference = userview.checked(reference)
+    view = userview.detail(userview.platform_of(reference, platform), reference)
     if as_json:
         talk.out_json(view)
     else:

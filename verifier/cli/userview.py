@@ -14,6 +14,7 @@ from verifier.identity import mask
 from verifier.identity.errors import InvalidField
 from verifier.identity.keyring import KeyRing
 from verifier.identity.reference import check_reference
+from verifier.intake import DEFAULT_PLATFORM
 from verifier.settings import settings
 from verifier.store import overview, users
 from verifier.store.engine import transaction
@@ -89,6 +90,23 @@ def find_by(by: str, number: str) -> list[dict[str, Any]]:
     return [_masked(keyring, row) for row in rows]
 
 
+def platform_of(reference: str, platform: str | None) -> str:
+    """The platform meant: the one given, else the only one that knows the reference.
+
+    Raises NotFoundError when none does, UsageError when several do.
+    """
+    with transaction() as connection:
+        known = overview.platforms_of(connection, reference)
+    if platform is None and len(known) > 1:
+        raise UsageError(
+            f"Several platforms have a user {reference!r}.",
+            fix="Say which: " + " or ".join(f"--platform {name}" for name in known),
+        )
+    if not known or (platform is not None and platform not in known):
+        raise _not_found(platform or DEFAULT_PLATFORM, reference, known)
+    return platform or known[0]
+
+
 def detail(platform: str, reference: str) -> dict[str, Any]:
     """Everything about one user. Raises NotFoundError."""
     from verifier import client
@@ -96,7 +114,7 @@ def detail(platform: str, reference: str) -> dict[str, Any]:
     with transaction() as connection:
         row = users.find(connection, platform, reference)
         if row is None:
-            raise _not_found(platform, reference, overview.platforms_of(connection, reference))
+            raise _not_found(platform, reference, ())
     state = client.get(reference, platform=platform)
     with transaction() as connection:
         attempts = users.attempts_of(connection, row.id)

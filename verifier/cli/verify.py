@@ -32,7 +32,7 @@ def group() -> None:
     help="References, one a line, or a CSV/JSONL with a reference column; a file that also has "
     "phone, name and id_number is imported first. - is standard input.",
 )
-@click.option("--platform", help="Only this product's users; that of references (default).")
+@click.option("--platform", help="Only this product's users; the product of the references.")
 @click.option("--priority", type=click.Choice(["high", "normal", "low"]), default="normal")
 @click.option("--key", help="Idempotency key: repeating it never submits twice. Default: random.")
 @click.option("--caller", default="cli", show_default=True, help="Whom the key belongs to.")
@@ -69,7 +69,7 @@ def submit(context: click.Context, /, **options: Any) -> None:
 @click.pass_context
 @needs_store
 def one(
-    context: click.Context, reference: str, platform: str, timeout: float, as_json: bool
+    context: click.Context, reference: str, platform: str | None, timeout: float, as_json: bool
 ) -> None:
     """Verify one user now, ahead of all batches.
 
@@ -83,6 +83,7 @@ def one(
     from verifier.store.engine import transaction
 
     reference = userview.checked(reference)
+    platform = userview.platform_of(reference, platform)
     with transaction() as connection:
         workers_seen.warn_if_none(connection)
     state = client.verify_one(reference, platform=platform, timeout=timeout)

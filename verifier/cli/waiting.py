@@ -6,9 +6,14 @@ import time
 from typing import Any
 
 from verifier import client
-from verifier.cli import talk
+from verifier.cli import session, talk
 from verifier.cli.progress import Progress
-from verifier.errors import NotFoundError, StoreUnavailableError, WaitTimeoutError
+from verifier.errors import (
+    NotFoundError,
+    StoreUnavailableError,
+    VerifierError,
+    WaitTimeoutError,
+)
 from verifier.store import batches
 from verifier.store.engine import transaction
 
@@ -17,6 +22,12 @@ _POLL_SECONDS = 0.5
 
 def wait(batch: int, timeout: float | None) -> client.BatchState:
     """Wait until the batch is done. Raises NotFoundError, WaitTimeoutError; the work goes on."""
+    if session.own_servers() and not client.get_batch(batch).done:
+        raise VerifierError(
+            f"Batch {batch} would be waited for without end: the servers run for this command "
+            "only, and no worker can reach them.",
+            fix=f"Run `verifier dev up` in another terminal, then `verifier batch wait {batch}`.",
+        )
     end = None if timeout is None else time.monotonic() + timeout
     with Progress(f"batch {batch}") as progress:
         try:

@@ -135,13 +135,13 @@ def plan_once(day: date) -> dict[str, Any]:
     return counts
 
 
-def plan_due() -> dict[str, Any]:
+def plan_due(at: time | None = None) -> dict[str, Any]:
     """The tick: plan today's messages if it is time and nobody has."""
     current = config()
     with transaction() as connection:
         now = clock.now(connection)
     today = business_date(now, current.zone)
-    at = current.timetable.reminders_plan or DEFAULT_TIME
-    if now < at_local(today, at, current.zone):
+    time_of_day = current.timetable.reminders_plan or at or DEFAULT_TIME
+    if now < at_local(today, time_of_day, current.zone):
         return {"skipped": "not due"}
     return plan_once(today)

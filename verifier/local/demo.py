@@ -23,7 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from verifier import client, guidance
-from verifier.audit import findings
+from verifier.audit import findings, nightly
 from verifier.clock import at_local, business_date
 from verifier.config import config
 from verifier.errors import UsageError, VerifierError
@@ -113,6 +113,15 @@ class _Demo:
                 )
             demo.wipe(connection)
         self._sandbox.reset()
+        # Last night is behind us: otherwise the beat would audit it in the middle of the import.
+        self._until(self._nothing_to_audit, "the audit of last night")
+
+    @staticmethod
+    def _nothing_to_audit() -> bool:
+        nightly.tick()
+        with transaction() as connection:
+            now = clock.now(connection)
+        return not nightly.due(now)
 
     def _make_people(self) -> _Truth:
         write(self._files, generate(self._count, _SEED))
@@ -295,23 +304,22 @@ class _Demo:
             f"{sum(r.number for r in rows if r.status == 'failed'):,} failed, "
             f"{sum(r.number for r in rows if r.status == 'unverified'):,} not yet verified"
         )
-        table = Table(header_style="dim", pad_edge=False)
-        for title in ("why", "people", "reminded", "what they must do next"):
-            table.add_column(title, justify="right" if title in ("people", "reminded") else "left")
         by_outcome: Counter[tuple[str, str | None]] = Counter()
         for row in rows:
             if row.status == "failed":
                 by_outcome[(row.outcome, row.detail)] += row.number
-        told: set[str] = set()
-        for (outcome, detail), number in by_outcome.most_common():
-            step = guidance.for_outcome(outcome, detail, "en")
+        for outcome in dict.fromkeys(outcome for (outcome, _), _ in by_outcome.most_common()):
             push, sms = sent[(outcome, "push")], sent[(outcome, "sms")]
-            shown = "" if outcome in told else f"{push:,} push, {sms:,} SMS"
-            told.add(outcome)
-            name = f"{outcome}/{detail}" if detail else outcome
-            who = "" if step.who_acts == "person" else f" ({step.who_acts} acts)"
-            table.add_row(name, f"{number:,}", shown, step.next_step + who)
-        self._console.print(table)
+            reminded = (
+                f"reminded by {push:,} push and {sms:,} SMS" if push or sms else "not reminded"
+            )
+            self._console.print(f"\n  [bold]{outcome}[/bold]: {told}")
+            for (of, detail), number in by_outcome.most_common():
+                if of == outcome:
+                    step = guidance.for_outcome(outcome, detail, "en")
+                    named = f" ({detail})" if detail else ""
+                    self._console.print(f"    {number:,} people{named}: {step.next_step}")
+        self._console.print()
         return self._compare_messages()
 
     def _compare_messages(self) -> bool:

@@ -313,7 +313,7 @@ class _Demo:
             reminded = (
                 f"reminded by {push:,} push and {sms:,} SMS" if push or sms else "not reminded"
             )
-            self._console.print(f"\n  [bold]{outcome}[/bold]: {told}")
+            self._console.print(f"\n  [bold]{outcome}[/bold]: {reminded}")
             for (of, detail), number in by_outcome.most_common():
                 if of == outcome:
                     step = guidance.for_outcome(outcome, detail, "en")

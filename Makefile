@@ -28,10 +28,10 @@ demo: local
 	@$(BIN)/verifier demo
 
 test: check
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest -n 4 --dist worksteal
 
 test-fast: dev
-	@$(BIN)/python -m pytest -m 'not slow' -n 2
+	@$(BIN)/python -m pytest -m 'not slow' -n 4 --dist worksteal
 
 check: dev
 	@$(call quietly,$(BIN)/ruff format --check .)

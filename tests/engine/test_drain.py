@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -58,6 +59,19 @@ def test_no_record_earns_one_try_elsewhere_and_no_more(world: World) -> None:
     asked = [row.provider for row in world.rows("SELECT provider FROM verifier.attempts")]
     assert sorted(asked) == ["first", "second"]
     assert client.get(person.reference).outcome == "NO_RECORD"
+
+
+def test_a_name_is_tried_once_as_it_was_typed_before_it_is_called_a_mismatch(world: World) -> None:
+    (first, second) = world.people(2)
+    assert first.entry is not None
+    typed = "王\N{CJK COMPATIBILITY IDEOGRAPH-F929}"  # canonically equal to 王朗
+    world.sandbox.client.put(replace(first.entry, name=typed))
+    client.put_users([{**as_row(first), "name": typed}, {**as_row(second), "name": typed}])
+    batch = _submit(world)
+    world.drain_until(lambda: client.get_batch(batch).settled == 2)
+    assert client.get(first.reference).outcome == "MATCHED"
+    assert client.get(second.reference).outcome == "MISMATCHED"
+    assert [world.calls_about(p) for p in (first, second)] == [2, 2]
 
 
 @pytest.mark.parametrize("lane", [Lane.CBN, Lane.MVNO])

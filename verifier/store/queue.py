@@ -19,7 +19,7 @@ from verifier.outcomes import Lane
 _CANDIDATE: Final = """
     SELECT o.id, o.user_id, o.lane, u.lane AS user_lane, o.history, o.attempts, o.crashes,
            o.attempt_id, o.attempt_started_at, o.created_at, o.deadline_at, u.platform,
-           u.reference, u.version, u.phone, u.name, u.id_number, u.id_number_index,
+           u.reference, u.version, u.phone, u.name, u.name_raw, u.id_number, u.id_number_index,
            verifier.verifier_now() AS now
       FROM verifier.open_verifications o JOIN verifier.users u ON u.id = o.user_id
 """

@@ -23,12 +23,16 @@ UNREADABLE = "UNREADABLE"
 _Work = tuple[Job, Callable[[Job], Answer | None], "queue.SimpleQueue[Called]"]
 
 
-def open_person(keyring: KeyRing, sealed: Sealed) -> Person:
-    """Decrypt the three elements. Raises DecryptionError."""
+def open_person(keyring: KeyRing, sealed: Sealed, raw_name: bool) -> Person:
+    """Decrypt the three elements, the name as typed if ``raw_name``. Raises DecryptionError."""
     who = (sealed.platform, sealed.reference)
     return Person(
         phone=keyring.decrypt("users", "phone", *who, sealed.phone),
-        name=keyring.decrypt("users", "name", *who, sealed.name),
+        name=(
+            keyring.decrypt("users", "name_raw", *who, sealed.name_raw)
+            if raw_name and sealed.name_raw is not None
+            else keyring.decrypt("users", "name", *who, sealed.name)
+        ),
         id_number=keyring.decrypt("users", "id_number", *who, sealed.id_number),
     )
 
@@ -45,7 +49,7 @@ def call(
     if deadline.at > job.lease_at:
         return None
     try:
-        person = open_person(keyring, job.sealed)
+        person = open_person(keyring, job.sealed, job.raw_name)
     except DecryptionError:
         _log.error("stored data cannot be decrypted", verification=job.verification_id)
         return Answer(Outcome.PROVIDER_ERROR, UNREADABLE, Billed.NO)

@@ -130,6 +130,7 @@ class _Sorting:
         self._probe = probe
         self._claimed = claimed
         self._asks: list[tuple[_Candidate, str]] = []
+        self._raw_names: set[int] = set()
         self._postponed: list[queue.Postponed] = []
 
     def sort(self, rows: Sequence[Row[Any]]) -> None:
@@ -194,8 +195,16 @@ class _Sorting:
             choice if choice.name != self._probe else replace(choice, available=True)
             for choice in self._standing.choices
         ]
-        found = route(self._lane, candidate.past, choices, len(self._runtime.config.providers))
+        found = route(
+            self._lane,
+            candidate.past,
+            choices,
+            len(self._runtime.config.providers),
+            candidate.row.name_raw is not None,
+        )
         if isinstance(found, Ask):
+            if found.raw_name:
+                self._raw_names.add(candidate.row.id)
             if found.provider == self._probe:
                 self._probe = None  # one call asks whether it is back; the rest goes elsewhere
             self._asks.append((candidate, found.provider))
@@ -279,10 +288,20 @@ class _Sorting:
                     call_at=asked + self._call_in[row.id],
                     # Read before the statement, so ours ends no later than the database's.
                     lease_at=asked + lease,
-                    sealed=Sealed(row.platform, row.reference, row.phone, row.name, row.id_number),
+                    sealed=Sealed(
+                        row.platform,
+                        row.reference,
+                        row.phone,
+                        row.name,
+                        row.name_raw,
+                        row.id_number,
+                    ),
+                    raw_name=row.id in self._raw_names,
                 )
             )
 
 
 def _uncalled(row: Row[Any], past: tuple[Past, ...], settle: Settle | None) -> Uncalled:
-    return Uncalled(row.id, row.user_id, row.version, row.attempts, past, settle)
+    return Uncalled(
+        row.id, row.user_id, row.version, row.attempts, past, settle, row.name_raw is not None
+    )

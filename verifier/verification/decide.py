@@ -42,19 +42,36 @@ _ELSEWHERE: Final = (Outcome.NO_RECORD, Outcome.UNSUPPORTED_NUMBER)
 
 
 def decide(
-    past: tuple[Past, ...], others: frozenset[str], now: datetime, zone: ZoneInfo
+    past: tuple[Past, ...],
+    others: frozenset[str],
+    now: datetime,
+    zone: ZoneInfo,
+    has_raw_name: bool = False,
 ) -> Verdict:
     """What follows ``past`` (oldest first, the new answer last, one data version).
 
     ``others``: the providers that could be asked now besides those that gave a result already.
+    ``has_raw_name``: the name was typed in another spelling than the canonical one.
     """
     last = past[-1]
     if last.outcome.is_result and not _is_our_bug(last):
+        if wants_raw_name(past, has_raw_name):
+            return Wait(now, "retry")
         return _after_result(past, others, now)
     if _is_our_bug(last):
         # The vendor refuses our parameters, not the person's data: an error, never a verdict.
         return _after_error(past, Outcome.PROVIDER_ERROR, now, zone)
     return _after_error(past, last.outcome, now, zone)
+
+
+def wants_raw_name(past: tuple[Past, ...], has_raw_name: bool) -> bool:
+    """Whether the next call sends the name as typed: once, after a mismatch of the canonical one.
+
+    Unicode calls U+F929 and U+6717 the same ideograph; a carrier's register may not.
+    """
+    if not (past and has_raw_name and past[-1].outcome is Outcome.MISMATCHED):
+        return False
+    return not any(p.raw for p in past)
 
 
 def _is_our_bug(answer: Past) -> bool:

@@ -18,6 +18,7 @@ class Sealed:
     reference: str
     phone: bytes
     name: bytes
+    name_raw: bytes | None
     id_number: bytes
 
 
@@ -36,6 +37,7 @@ class Job:
     call_at: float
     lease_at: float
     sealed: Sealed = field(repr=False)
+    raw_name: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +59,4 @@ class Uncalled:
     attempts: int
     past: tuple[Past, ...]
     settle: Settle | None
+    has_raw_name: bool = False

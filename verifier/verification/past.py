@@ -14,7 +14,8 @@ from verifier.resilience.retry import RULES
 @dataclass(frozen=True, slots=True)
 class Past:
     """One earlier answer. ``version`` is the data version that was asked about; ``times`` counts
-    equal answers that spend nothing (a closed counter seen a hundred times is one entry)."""
+    equal answers that spend nothing (a closed counter seen a hundred times is one entry). ``raw``:
+    the name was sent as it was typed, not in its canonical spelling."""
 
     version: int
     provider: str
@@ -23,6 +24,7 @@ class Past:
     billed: Billed
     day: date
     times: int = 1
+    raw: bool = False
 
     @property
     def counts(self) -> bool:
@@ -41,6 +43,8 @@ class Past:
             row["d"] = self.detail
         if self.times > 1:
             row["n"] = self.times
+        if self.raw:
+            row["raw"] = True
         return row
 
 
@@ -55,6 +59,7 @@ def from_rows(rows: Iterable[Mapping[str, Any]], version: int) -> tuple[Past, ..
             billed=Billed(row["b"]),
             day=date.fromisoformat(row["day"]),
             times=row.get("n", 1),
+            raw=row.get("raw", False),
         )
         for row in rows
         if row["v"] == version

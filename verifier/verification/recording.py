@@ -52,7 +52,7 @@ def flush(
     answers: dict[str, list[Called]] = {}
     for item in done:
         if isinstance(item, Uncalled):
-            verdict = item.settle or decide(item.past, available, now, zone)
+            verdict = item.settle or decide(item.past, available, now, zone, item.has_raw_name)
             _add(written, item, item.past, verdict)
             continue
         job, answer = item.job, item.answer
@@ -83,13 +83,16 @@ def flush(
                 answer.detail,
                 answer.billed,
                 business_date(job.started, zone),
+                raw=job.raw_name,
             ),
         )
         answered = {p.provider for p in past if p.outcome.is_result}
         if answer.detail == UNREADABLE:
             _add(written, job, past, Settle(UNRESOLVED, UNREADABLE, None))
         else:
-            _add(written, job, past, decide(past, available - answered, now, zone))
+            has_raw_name = job.sealed.name_raw is not None
+            verdict = decide(past, available - answered, now, zone, has_raw_name)
+            _add(written, job, past, verdict)
     counts.called += len(written.attempts)
     _step_breakers(connection, answers, now_standing)
     counts.add(records.record(connection, written))

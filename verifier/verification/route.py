@@ -13,7 +13,7 @@ from typing import Final
 
 from verifier.outcomes import Lane, Outcome
 from verifier.resilience.retry import RULES, Where
-from verifier.verification.decide import Settle, settle_known
+from verifier.verification.decide import Settle, settle_known, wants_raw_name
 from verifier.verification.past import Past
 
 
@@ -31,9 +31,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Call this provider."""
+    """Call this provider; with the name as typed if ``raw_name``."""
 
     provider: str
+    raw_name: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,13 @@ Route = Ask | NoneAvailable | Settle
 _UNSUPPORTED_DETAIL: Final = {Lane.MVNO: "MVNO", Lane.CBN: "BROADNET"}
 
 
-def route(lane: Lane, past: tuple[Past, ...], choices: Sequence[Choice], configured: int) -> Route:
+def route(
+    lane: Lane,
+    past: tuple[Past, ...],
+    choices: Sequence[Choice],
+    configured: int,
+    has_raw_name: bool = False,
+) -> Route:
     """Where to go. ``choices``: the lane's providers; ``configured``: how many there are in all.
 
     A number that no provider supports settles as such, without a call. Without any provider at all
@@ -61,6 +68,10 @@ def route(lane: Lane, past: tuple[Past, ...], choices: Sequence[Choice], configu
             return NoneAvailable(None, "no_provider")
         detail = _UNSUPPORTED_DETAIL.get(lane, "SEGMENT")
         return Settle(str(Outcome.UNSUPPORTED_NUMBER), detail, None)
+    if wants_raw_name(past, has_raw_name):
+        if any(c.available and c.name == past[-1].provider for c in choices):
+            return Ask(past[-1].provider, raw_name=True)
+        return settle_known(past) or NoneAvailable(None, "provider_down")
     answered = {p.provider for p in past if p.outcome.is_result and p.detail != "PARAM"}
     open_choices = [c for c in choices if c.name not in answered]
     ready = [c for c in open_choices if c.available]

@@ -11,7 +11,7 @@ from tests.engine.conftest import World
 from verifier import client
 from verifier.errors import ConflictError, NotFoundError, UsageError, WaitTimeoutError
 from verifier.sandbox.people import Fate
-from verifier.store import batches
+from verifier.store import batches, holding, loading
 from verifier.store.engine import transaction
 from verifier.upkeep import sweep
 from verifier.verification import submit as submission
@@ -91,9 +91,9 @@ def test_a_half_loaded_batch_is_finished_by_the_sweep(world: World) -> None:
             label=None,
             rerun_of=None,
         )
-        batches.take_snapshot(connection, row.id, "all", {})
+        loading.take_snapshot(connection, row.id, "all", {})
     with transaction() as connection:
-        assert batches.load_chunk(connection, row.id, 3)
+        assert loading.load_chunk(connection, row.id, 3)
     assert client.get_batch(row.id).state == "loading"
     sweep.sweep()
     assert client.get_batch(row.id).state == "open"
@@ -113,7 +113,7 @@ def test_cancelling_ends_what_waits_and_leaves_what_others_want(world: World) ->
     mine = client.submit([p.reference for p in people], caller="a", key="k").batch
     theirs = client.submit([people[0].reference], caller="b", key="k").batch
     with transaction() as connection:
-        batches.mark_cancelled(connection, mine)
+        holding.mark_cancelled(connection, mine)
     assert sweep.cancel(mine) == 6
     state = client.wait(mine, timeout=5)
     assert (state.state, state.outcomes, state.cancelled) == ("done", {"CANCELLED": 6}, True)
@@ -133,7 +133,7 @@ def test_cancel_against_record_counts_everybody_exactly_once(world: World) -> No
         while client.get_batch(batch).settled == 0:
             assert not running.done() or client.get_batch(batch).settled
         with transaction() as connection:
-            batches.mark_cancelled(connection, batch)
+            holding.mark_cancelled(connection, batch)
         sweep.cancel(batch)
         running.result()
     sweep.sweep()
@@ -149,7 +149,7 @@ def test_a_paused_batch_is_not_called_and_goes_on_when_resumed(world: World) -> 
     people = world.people(3)
     batch = client.submit(selection="all", caller="a", key="k").batch
     with transaction() as connection:
-        assert batches.pause(connection, batch, by="op", reason="test") == 3
+        assert holding.pause(connection, batch, by="op", reason="test") == 3
     world.drain()
     assert client.get(people[0].reference).reason == "paused"
     assert world.calls_about(people[0]) == 0
@@ -157,7 +157,7 @@ def test_a_paused_batch_is_not_called_and_goes_on_when_resumed(world: World) -> 
     client.submit([people[1].reference], caller="b", key="k")
     world.drain_until(lambda: client.get(people[1].reference).status == "verified")
     with transaction() as connection:
-        assert batches.resume(connection, batch) == 2
+        assert holding.resume(connection, batch) == 2
     world.drain_until(_settled(batch, 3))
 
 

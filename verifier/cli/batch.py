@@ -145,13 +145,13 @@ def pause(batch: int, reason: str | None, as_json: bool) -> None:
     """Hold what batch ID waits for. Users that another running batch wants go on."""
     from verifier.cli import batchview
     from verifier.cli.options import checked_reason, operator
-    from verifier.store import batches
+    from verifier.store import holding
     from verifier.store.engine import transaction
 
     why = checked_reason(reason)
     batchview.existing(batch)
     with transaction() as connection:
-        held = batches.pause(connection, batch, by=operator(), reason=why)
+        held = holding.pause(connection, batch, by=operator(), reason=why)
     if as_json:
         talk.out_json({"batch": batch, "held": held})
     else:
@@ -165,13 +165,13 @@ def pause(batch: int, reason: str | None, as_json: bool) -> None:
 def resume(batch: int, as_json: bool) -> None:
     """Let batch ID go on."""
     from verifier.cli import batchview
-    from verifier.store import batches
+    from verifier.store import holding
     from verifier.store.engine import transaction
     from verifier.verification.ring import ring_lanes
 
     batchview.existing(batch)
     with transaction() as connection:
-        released = batches.resume(connection, batch)
+        released = holding.resume(connection, batch)
     ring_lanes()
     if as_json:
         talk.out_json({"batch": batch, "released": released})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from verifier.cli import talk
 from verifier.cli.batchview import existing
 from verifier.cli.submitting import finish, send
-from verifier.store import batches, queue
+from verifier.store import holding, queue
 from verifier.store.engine import transaction
 from verifier.verification import ring
 from verifier.verification import submit as submission
@@ -47,11 +47,11 @@ def cancel(batch: int) -> int:
     """End what the batch waits for, a chunk a transaction. Returns how many users."""
     existing(batch)
     with transaction() as connection:
-        batches.mark_cancelled(connection, batch)
+        holding.mark_cancelled(connection, batch)
     ended = 0
     while True:
         with transaction() as connection:
-            chunk = batches.cancel_chunk(connection, batch, _CHUNK)
+            chunk = holding.cancel_chunk(connection, batch, _CHUNK)
         ended += chunk
         if not chunk:
             break

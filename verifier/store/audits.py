@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-from verifier.store.batches import SELECTIONS
+from verifier.store.loading import SELECTIONS
 
 
 def standing(connection: Connection) -> Sequence[Row[Any]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from verifier.store import batches, queue
+from verifier.store import batches, holding, loading, queue
 from verifier.store.engine import transaction
 from verifier.verification import ring, submit
 
@@ -41,8 +41,8 @@ def sweep() -> dict[str, int]:
         if released < _CHUNK:
             break
     with transaction() as connection:
-        unloaded = batches.unfinished_loads(connection)
-        cancelled = batches.cancelled_unfinished(connection)
+        unloaded = loading.unfinished_loads(connection)
+        cancelled = holding.cancelled_unfinished(connection)
     for batch in unloaded:
         submit.load(batch)
         swept.loaded += 1
@@ -62,7 +62,7 @@ def cancel(batch: int) -> int:
     ended = 0
     for _ in range(_ROUNDS):
         with transaction() as connection:
-            now = batches.cancel_chunk(connection, batch, _CHUNK)
+            now = holding.cancel_chunk(connection, batch, _CHUNK)
         ended += now
         if now == 0:
             break

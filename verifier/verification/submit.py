@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from verifier.config import config
 from verifier.errors import ConflictError, UsageError
 from verifier.outcomes import Lane
-from verifier.store import batches
+from verifier.store import batches, loading
 from verifier.store.engine import transaction
 from verifier.verification import ring
 
@@ -109,7 +109,7 @@ def submit(caller: str, key: str, request: Request) -> Submitted:
     with transaction() as connection:
         batch = batches.get(connection, row.id)
         unknown = (
-            batches.unknown_keys(connection, list(dict.fromkeys(request.keys)), 20)
+            loading.unknown_keys(connection, list(dict.fromkeys(request.keys)), 20)
             if batch is not None and batch.unknown and request.keys is not None
             else []
         )
@@ -120,7 +120,7 @@ def submit(caller: str, key: str, request: Request) -> Submitted:
 def _check(caller: str, key: str, request: Request) -> None:
     if (request.selection is None) == (request.keys is None):
         raise UsageError("Submit either a selection or a list of references.")
-    if request.selection is not None and request.selection not in batches.SELECTIONS:
+    if request.selection is not None and request.selection not in loading.SELECTIONS:
         raise UsageError(f"There is no selection named {request.selection!r}.")
     for name, value in (("caller", caller), ("key", key)):
         if not value or len(value) > 200 or not value.isprintable():
@@ -129,12 +129,12 @@ def _check(caller: str, key: str, request: Request) -> None:
 
 def _take_snapshot(connection: Connection, batch_id: int, request: Request) -> None:
     if request.keys is not None:
-        batches.take_listed_snapshot(connection, batch_id, request.keys)
+        loading.take_listed_snapshot(connection, batch_id, request.keys)
     elif request.selection is not None:
         parameters: dict[str, Any] = dict(request.parameters or {})
         if request.rerun_of is not None:
             parameters["of"] = request.rerun_of
-        batches.take_snapshot(connection, batch_id, request.selection, parameters)
+        loading.take_snapshot(connection, batch_id, request.selection, parameters)
 
 
 def load(batch_id: int) -> None:
@@ -142,7 +142,7 @@ def load(batch_id: int) -> None:
     more = True
     while more:
         with transaction() as connection:
-            more = batches.load_chunk(connection, batch_id, LOAD_CHUNK)
+            more = loading.load_chunk(connection, batch_id, LOAD_CHUNK)
     with transaction() as connection:
         batches.finish_completed(connection)
 
@@ -155,8 +155,8 @@ def count_selection(request: Request) -> dict[Lane, int]:
         if request.rerun_of is not None:
             parameters["of"] = request.rerun_of
         found = (
-            batches.count_listed(connection, request.keys)
+            loading.count_listed(connection, request.keys)
             if request.keys is not None
-            else batches.count_selected(connection, str(request.selection), parameters)
+            else loading.count_selected(connection, str(request.selection), parameters)
         )
     return {Lane(lane): count for lane, count in found.items()}

@@ -1,0 +1,161 @@
+"""Holding a batch: pause, resume, cancel. What somebody else wants too goes on."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+
+from verifier.store.batches import tally_settled
+
+
+def pause(connection: Connection, batch_id: int, *, by: str, reason: str | None) -> int:
+    """Hold the batch's waiting rows, unless another running batch wants them too. Returns held."""
+    connection.execute(
+        text("""
+            UPDATE verifier.batches SET paused_at = coalesce(paused_at, verifier.verifier_now()),
+                   paused_by = :by, pause_reason = :reason WHERE id = :batch
+        """),
+        {"batch": batch_id, "by": by, "reason": reason},
+    )
+    return connection.execute(
+        text("""
+            WITH mine AS MATERIALIZED (
+              SELECT o.user_id FROM verifier.open_verifications o
+                JOIN verifier.batch_items i ON i.verification_id = o.id
+               WHERE i.batch_id = :batch AND NOT o.held AND o.priority > 0
+                 AND NOT EXISTS (
+                     SELECT FROM verifier.batch_items x JOIN verifier.batches b ON b.id = x.batch_id
+                      WHERE x.verification_id = o.id AND b.paused_at IS NULL
+                        AND b.cancelled_at IS NULL AND b.state <> 'done')
+               ORDER BY o.user_id FOR UPDATE OF o)
+            UPDATE verifier.open_verifications o SET held = true
+              FROM mine WHERE o.user_id = mine.user_id
+        """),
+        {"batch": batch_id},
+    ).rowcount
+
+
+def resume(connection: Connection, batch_id: int) -> int:
+    """Let the batch's rows go on. Returns how many were released."""
+    connection.execute(
+        text("""
+            UPDATE verifier.batches SET paused_at = NULL, paused_by = NULL, pause_reason = NULL
+             WHERE id = :batch
+        """),
+        {"batch": batch_id},
+    )
+    return connection.execute(
+        text("""
+            WITH mine AS MATERIALIZED (
+              SELECT o.user_id FROM verifier.open_verifications o
+                JOIN verifier.batch_items i ON i.verification_id = o.id
+               WHERE i.batch_id = :batch AND o.held ORDER BY o.user_id FOR UPDATE OF o)
+            UPDATE verifier.open_verifications o SET held = false
+              FROM mine WHERE o.user_id = mine.user_id
+        """),
+        {"batch": batch_id},
+    ).rowcount
+
+
+def mark_cancelled(connection: Connection, batch_id: int) -> None:
+    """From now on nothing of this batch is loaded, and :func:`cancel_chunk` ends what waits."""
+    connection.execute(
+        text("""
+            UPDATE verifier.batches
+               SET cancelled_at = coalesce(cancelled_at, verifier.verifier_now())
+             WHERE id = :batch AND state <> 'done'
+        """),
+        {"batch": batch_id},
+    )
+
+
+def cancelled_unfinished(connection: Connection) -> list[int]:
+    """Cancelled batches that are not done: calls were in flight when they were cancelled."""
+    return list(
+        connection.scalars(
+            text("""
+                SELECT id FROM verifier.batches
+                 WHERE cancelled_at IS NOT NULL AND state <> 'done' ORDER BY id
+            """)
+        )
+    )
+
+
+def cancel_chunk(connection: Connection, batch_id: int, size: int) -> int:
+    """End up to ``size`` waiting items of a cancelled batch. Returns how many; 0 when none is left.
+
+    A verification that somebody else still waits for (another batch, an interactive caller) goes
+    on; this batch's item then points to a cancelled verification of its own. What is being called
+    right now is left to finish. Items that were never loaded are cancelled the same way.
+    """
+    rows = connection.execute(
+        text("""
+            SELECT i.user_id, i.verification_id AS id, o.user_id AS open_user, u.lane, u.version,
+                   coalesce(o.created_at, verifier.verifier_now()) AS created_at,
+                   coalesce(o.attempts, 0) AS attempts,
+                   o.id IS NOT NULL AND (o.priority = 0 OR EXISTS (
+                     SELECT FROM verifier.batch_items x JOIN verifier.batches b ON b.id = x.batch_id
+                      WHERE x.verification_id = o.id AND x.batch_id <> :batch
+                        AND b.cancelled_at IS NULL AND b.state <> 'done')) AS shared
+              FROM verifier.batch_items i
+              JOIN verifier.users u ON u.id = i.user_id
+              LEFT JOIN verifier.open_verifications o ON o.id = i.verification_id
+             WHERE i.batch_id = :batch
+               AND (o.state <> 'claimed' OR (o.id IS NULL AND NOT EXISTS (
+                    SELECT FROM verifier.verifications v WHERE v.id = i.verification_id)))
+             ORDER BY i.user_id LIMIT :size
+        """),
+        {"batch": batch_id, "size": size},
+    ).all()
+    if not rows:
+        return 0
+    # Locked second, by what was seen: a row that was claimed or settled meanwhile drops out.
+    locked = set(
+        connection.scalars(
+            text("""
+                SELECT id FROM verifier.open_verifications
+                 WHERE user_id = ANY(:users) AND state <> 'claimed' ORDER BY user_id FOR UPDATE
+            """),
+            {"users": [row.open_user for row in rows if row.open_user is not None]},
+        )
+    )
+    gone = [row for row in rows if row.open_user is None or row.id in locked]
+    shared = [row for row in gone if row.shared]
+    ended = [(row, row.id) for row in gone if not row.shared]
+    if shared:
+        fresh = connection.execute(
+            text("""
+                UPDATE verifier.batch_items
+                   SET verification_id = nextval('verifier.verification_ids')
+                 WHERE batch_id = :batch AND user_id = ANY(:users)
+                RETURNING user_id, verification_id
+            """),
+            {"batch": batch_id, "users": [row.user_id for row in shared]},
+        )
+        new_ids = {row.user_id: row.verification_id for row in fresh}
+        ended += [(row, new_ids[row.user_id]) for row in shared]
+    connection.execute(
+        text("""
+            INSERT INTO verifier.verifications
+                   (id, settled_at, user_id, data_version, lane, outcome, attempts, created_at)
+            SELECT c.id, verifier.verifier_now(), c.user_id, c.version, c.lane, 'CANCELLED',
+                   c.attempts, c.created_at
+              FROM unnest(CAST(:ids AS bigint[]), CAST(:users AS bigint[]),
+                          CAST(:versions AS int[]), CAST(:lanes AS text[]),
+                          CAST(:attempts AS int[]), CAST(:created AS timestamptz[]))
+                   AS c (id, user_id, version, lane, attempts, created_at)
+        """),
+        {
+            "ids": [new_id for _, new_id in ended],
+            "users": [row.user_id for row, _ in ended],
+            "versions": [row.version for row, _ in ended],
+            "lanes": [row.lane for row, _ in ended],
+            "attempts": [row.attempts for row, _ in ended],
+            "created": [row.created_at for row, _ in ended],
+        },
+    )
+    connection.execute(
+        text("DELETE FROM verifier.open_verifications WHERE id = ANY(:ids)"),
+        {"ids": [row.id for row in gone if not row.shared]},
+    )
+    tally_settled(connection, [new_id for _, new_id in ended], ["CANCELLED"] * len(ended))
+    return len(gone)

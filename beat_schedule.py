@@ -2,7 +2,8 @@
 
 Beat is only a metronome. Each entry is a *tick*, sent every few seconds; the daily jobs look at the
 business clock and at a unique row per (job, period), so a second beat, a late beat or a lost tick
-does no harm, and none at all only costs time. ``at`` can be overridden in the configuration file
+does no harm. The worker of the control queue ticks too, every 15 seconds (``workers.metronome``),
+so no beat at all only costs time. ``at`` can be overridden in the configuration file
 (``[timetable]``), ``every`` is in seconds.
 
 When                     What                             Task                          Queue

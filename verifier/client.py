@@ -21,24 +21,26 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Row
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from verifier import guidance, intake
+from verifier.clock import zone_of
 from verifier.config import config
 from verifier.errors import NotFoundError, UsageError, WaitTimeoutError
 from verifier.identity.keyring import KeyRing
 from verifier.intake import DEFAULT_PLATFORM, PutResult
 from verifier.outcomes import UNRESOLVED
 from verifier.settings import settings
-from verifier.store import batches, lanes, queue, users
+from verifier.store import batches, users
 from verifier.store import changes as feed
+from verifier.store import waiting as waits
 from verifier.store.engine import transaction
 from verifier.verification import submit as submission
+from verifier.verification.opening import request_one
 from verifier.verification.ring import ring_one
-from verifier.verification.submit import PRIORITIES, Priority, Request, Submitted
+from verifier.verification.submit import Priority, Request, Submitted
 
 __all__ = [
     "BatchState",
@@ -187,16 +189,11 @@ def verify_one(
     Creates, joins or promotes the user's open verification. When the time is up the state returned
     is ``waiting``, with the reason: the work goes on. Raises NotFoundError.
     """
-    with transaction() as connection:
-        user = _find(connection, platform, reference)
-        opened = queue.open_one(
-            connection,
-            user.id,
-            priority=PRIORITIES["interactive"],
-            deadline_hours=max(1, round(config().engine.deadline_hours)),
-        )
-    ring_one(opened.id)
-    return _wait_for_user(platform, reference, opened.id, timeout)
+    opened = request_one(platform, reference)
+    if opened is None:
+        return get(reference, platform=platform)
+    ring_one(opened)
+    return _wait_for_user(platform, reference, opened, timeout)
 
 
 def _wait_for_user(platform: str, reference: str, verification: int, timeout: float) -> UserState:
@@ -206,22 +203,20 @@ def _wait_for_user(platform: str, reference: str, verification: int, timeout: fl
             user = _find(connection, platform, reference)
             if user.verification_id != verification:
                 return _user_state(connection, user)
-            if time.monotonic() >= end or _must_wait(connection, user):
+            if time.monotonic() >= end or _must_wait(user):
                 return _user_state(connection, user)
         time.sleep(min(pause, max(0.0, end - time.monotonic())))
         pause = min(pause * 1.5, _POLL_LAST)
 
 
-def _must_wait(connection: Connection, user: Row[Any]) -> bool:
+def _must_wait(user: Row[Any]) -> bool:
     """Whether nothing will happen soon, so that the caller should rather be told why."""
-    if user.open_state == "quarantined":
+    if user.cause in ("quarantined", "paused"):
         return True
-    if user.open_state == "waiting" and (user.due_at - user.now).total_seconds() > 30:
-        return True
-    lane = next(row for row in lanes.all_lanes(connection) if row.lane == user.lane)
-    return user.open_state == "waiting" and (
-        lane.halted or (lane.not_before is not None and lane.not_before > lane.now)
-    )
+    if user.until is None:
+        return False
+    own_time = user.until == user.due_at  # otherwise the whole lane waits
+    return not own_time or (user.until - user.now).total_seconds() > 30
 
 
 def get(reference: str, *, platform: str = DEFAULT_PLATFORM) -> UserState:
@@ -242,9 +237,8 @@ def get_batch(batch: int) -> BatchState:
         settled = sum(outcomes.values())
         waiting: dict[str, int] = {}
         if row.state != "done":
-            for group in batches.waiting(connection, batch):
-                reason = "paused" if group.held else group.reason
-                waiting[reason] = waiting.get(reason, 0) + group.number
+            for group in waits.of_batch(connection, batch):
+                waiting[group.cause] = waiting.get(group.cause, 0) + group.number
     return BatchState(
         batch=batch,
         state=row.state,
@@ -288,7 +282,7 @@ def _finished(batch: int) -> bool:
         if row is None:
             raise NotFoundError(f"There is no batch {batch}.")
         if row.state == "open":
-            batches.finish_completed(connection)
+            batches.finish_completed(connection, batch)
             row = batches.get(connection, batch)
         return row is not None and row.state == "done"
 
@@ -297,7 +291,7 @@ def changes(cursor: str | None = None, *, limit: int = 1000) -> ChangePage:
     """Settled verifications after ``cursor``, oldest first; never skips one, whatever commits late.
 
     Begin with None. An empty page means "nothing new yet": ask again with the same cursor. A
-    change may appear up to as late as the longest transaction running in the database.
+    change may appear up to as late as the longest transaction running in the database cluster.
     """
     try:
         xid, _, last = (cursor or "0.0").partition(".")
@@ -335,10 +329,11 @@ def _find(connection: Connection, platform: str, reference: str) -> Row[Any]:
 
 
 def _user_state(connection: Connection, user: Row[Any]) -> UserState:
-    reason, until = waiting_for(connection, user)
+    reason, until = user.cause, user.until
     told = None
     if reason is not None:
-        told = guidance.for_waiting(reason, until, user.locale, ZoneInfo(user.time_zone))
+        zone = zone_of(user.time_zone, config().zone)
+        told = guidance.for_waiting(reason, until, user.locale, zone)
     elif user.outcome is not None:
         told = guidance.for_outcome(user.outcome, user.detail, user.locale)
     elif (last := _last_unresolved(connection, user)) is not None:
@@ -362,24 +357,3 @@ def _user_state(connection: Connection, user: Row[Any]) -> UserState:
 def _last_unresolved(connection: Connection, user: Row[Any]) -> str | None:
     settled = users.settled_of(connection, user.id, limit=1)
     return settled[0].detail if settled and settled[0].outcome == UNRESOLVED else None
-
-
-def waiting_for(connection: Connection, user: Row[Any]) -> tuple[str | None, datetime | None]:
-    """Why an open verification waits and until when: (None, None) when nothing is open.
-
-    Waiting for a provider is written once, in the lane, not in every user's row: it is added here.
-    """
-    if user.verification_id is None:
-        return None, None
-    if user.open_state == "quarantined":
-        return "quarantined", None
-    if user.held:
-        return "paused", None
-    if user.open_state == "waiting" and user.due_at > user.now:
-        return user.reason, user.due_at
-    lane = next(row for row in lanes.all_lanes(connection) if row.lane == user.lane)
-    if lane.halted:
-        return "paused", None
-    if lane.not_before is not None and lane.not_before > lane.now:
-        return lane.not_before_reason or "provider_down", lane.not_before
-    return user.reason, None

@@ -8,7 +8,16 @@ tests and the demo can move), leases use the database's raw clock, deadlines of 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+
+def zone_of(name: str, default: ZoneInfo) -> ZoneInfo:
+    """The time zone of this name; ``default`` when there is none, or it cannot be a name."""
+    try:
+        return ZoneInfo(name)
+    # OSError: the name of a directory of zones ("Asia"), or one too long for a file.
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return default
 
 
 def business_date(now: datetime, zone: ZoneInfo) -> date:

@@ -135,14 +135,8 @@ class EngineConfig(_Strict):
     chunk: int = Field(500, ge=1, le=5000, description="most rows claimed ahead")
     lease_seconds: float = Field(45.0, gt=1, le=600)
     ring_seconds: float = Field(15.0, gt=0, le=300, description="a ring unanswered so long is lost")
-    deadline_hours: float = Field(24.0, gt=0)
-    interactive_share: float = Field(0.1, ge=0, lt=1, description="of every provider's rate")
-
-    @model_validator(mode="after")
-    def _lease_outlives_drain(self) -> EngineConfig:
-        if self.lease_seconds < self.drain_seconds + 2:
-            raise ValueError("lease_seconds must exceed drain_seconds by the longest call")
-        return self
+    deadline_hours: float = Field(24.0, ge=1, le=8760)
+    interactive_share: float = Field(0.1, gt=0, lt=1, description="of every provider's rate")
 
 
 class ReminderConfig(_Strict):
@@ -199,6 +193,17 @@ class Config(_Strict):
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError(f"{value!r} is not a time zone") from error
         return value
+
+    @model_validator(mode="after")
+    def _lease_outlives_a_call(self) -> Config:
+        """A call starts at most a second after its claim (pacing) and must end within the lease."""
+        longest = max((row.timeout for row in self.providers.values()), default=0.0)
+        if self.engine.lease_seconds < longest + 2:
+            raise ValueError(
+                f"engine.lease_seconds ({self.engine.lease_seconds:g}) must be at least 2 seconds "
+                f"more than the longest timeout of a provider ({longest:g})"
+            )
+        return self
 
     @property
     def zone(self) -> ZoneInfo:

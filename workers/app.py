@@ -33,6 +33,7 @@ from verifier.settings import broker_url
 from verifier.store import engine
 from verifier.telemetry import configure_logging
 from verifier.verification import runtime
+from workers.metronome import Metronome
 from workers.shutdown import drain_flag
 
 QUEUES = (
@@ -90,6 +91,7 @@ app.conf.update(
     beat_max_loop_interval=5,
     enable_utc=True,
 )
+app.steps["consumer"].add(Metronome)
 
 
 @setup_logging.connect

@@ -9,12 +9,11 @@ from typing import Any
 
 from celery import current_task
 
-from verifier.store import users
-from verifier.store.engine import transaction
+from verifier.errors import UsageError
 from verifier.verification.interactive import attend
+from verifier.verification.opening import request_one
 from verifier.verification.ring import VERIFY_ONE_TASK
 from verifier.verification.runtime import runtime
-from verifier.verification.submit import Request, submit
 from workers.app import app
 from workers.shutdown import drain_flag
 
@@ -33,16 +32,11 @@ def verify_one(
     A request by reference is idempotent by ``key`` (the message's own id if there is none): the
     same message twice never verifies twice.
     """
+    if not isinstance(verification, int | None) or not isinstance(reference, str | None):
+        raise UsageError("verify_one: verification is a number, reference a text")
     if verification is None:
-        verification = _open(platform, str(reference), key or str(current_task.request.id))
+        message = key or str(current_task.request.id)
+        verification = request_one(platform, str(reference), message)
     if verification is None:
         return {"verification": None, "called": 0, "settled": 0, "returned": 0}
     return attend(runtime(), verification, drain_flag)
-
-
-def _open(platform: str, reference: str, key: str) -> int | None:
-    """The user's open verification, made by a batch of one if this key is new."""
-    submit("celery", key, Request(keys=[(platform, reference)], priority="high"))
-    with transaction() as connection:
-        user = users.find(connection, platform, reference)
-    return None if user is None else user.verification_id

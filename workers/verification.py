@@ -27,6 +27,8 @@ from workers.shutdown import drain_flag
 @app.task(name="verifier.drain")
 def drain(lane: str, **_newer: Any) -> dict[str, Any]:
     """Drain ``lane`` for a few seconds; retries by the table in ``verifier.resilience.retry``."""
+    if lane not in list(Lane):
+        raise UsageError("drain: there is no such lane")  # a hostile value is not quoted
     return draining.drain(runtime(), Lane(lane), drain_flag)
 
 

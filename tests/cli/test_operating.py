@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -77,6 +78,29 @@ def test_the_cause_of_waiting_is_told_with_its_remedy(
     assert "cmcc: " in cli("queue", "why").ok().out
 
 
+def test_every_command_tells_the_same_cause(cli: Cli, users_file: Files, providers: Path) -> None:
+    cli("user", "import", users_file(3)).ok()
+    batch = str(cli("verify", "submit", "--all", "--json").ok().json["batch"])
+    with transaction() as connection:
+        connection.execute(
+            text("UPDATE verifier.open_verifications SET deadline_at = now() - interval '1 hour'")
+        )
+    cli("stop", "--reason", "drill").ok()
+    late = cli("verify", "overdue", "--json").ok().json["overdue"]
+    assert {(row["cause"], row["until"]) for row in late} == {("paused", None)}
+    user = cli("user", "show", late[0]["reference"], "--json").ok().json
+    assert (user["reason"], user["until"]) == ("paused", None)
+    shown = cli("batch", "show", batch, "--json").ok().json
+    assert shown["waiting"] == {"paused": 3}
+    assert [(w["reason"], w["users"]) for w in shown["waits_for"]] == [("paused", 3)]
+    exported = cli("batch", "export", batch, "--format", "jsonl").ok().out.splitlines()
+    assert {json.loads(line)["reason"] for line in exported} == {"paused"}
+    lanes = cli("queue", "why", "--json").ok().json["lanes"]
+    assert {w["reason"] for lane in lanes for w in lane["waits_for"]} == {"paused"}
+    status = cli("status", "--json").ok().json["lanes"]
+    assert sum(lane["reasons"].get("paused", 0) for lane in status) == 3
+
+
 def test_status_counts_and_names_what_is_stopped(
     cli: Cli, users_file: Files, providers: Path
 ) -> None:
@@ -86,8 +110,8 @@ def test_status_counts_and_names_what_is_stopped(
     workers_seen("control")
     view = cli("status", "--json").ok().json
     assert set(view) == {
-        "now", "stopped_at", "stopped_by", "stop_reason", "users", "lanes", "providers", "workers",
-        "last_audit", "reminders_today",
+        "now", "stopped_at", "stopped_by", "stop_reason", "users", "lanes", "providers", "gateways",
+        "workers", "last_audit", "reminders_today",
     }  # fmt: skip
     assert view["users"]["unverified"] == view["users"]["total"] == 7
     assert sum(lane["open"] for lane in view["lanes"]) == 7

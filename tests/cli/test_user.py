@@ -7,10 +7,14 @@ import os
 import stat
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.cli.conftest import PROGRAM, Cli
 from tests.intake.people import csv_of, rows
+from verifier.identity.id_number import check_digit
+from verifier.store import clock
+from verifier.store.engine import transaction
 
 Files = Callable[..., Path]
 
@@ -170,6 +174,19 @@ def test_a_person_is_found_by_a_number_that_is_no_argument(cli: Cli, users_file:
     assert person["id_number"] not in by_id.out
     assert cli("user", "find", stdin="13900000000\n").code == 3
     assert cli("user", "find", stdin="not a number\n").code == 2
+
+
+def test_an_id_number_is_judged_by_the_business_day(cli: Cli) -> None:
+    body = "11010120350101002"  # born in 2035
+    number = body + check_digit(body) + "\n"
+    assert cli("user", "find", "--by", "id-number", stdin=number).code == 2
+    try:
+        with transaction() as connection:
+            clock.move_to(connection, datetime(2040, 1, 1, tzinfo=UTC))
+        assert cli("user", "find", "--by", "id-number", stdin=number).code == 3
+    finally:
+        with transaction() as connection:
+            clock.reset(connection)
 
 
 def test_importing_twenty_thousand_rows_takes_no_more_memory_than_a_chunk(

@@ -12,20 +12,20 @@ from verifier.cli.why import Group, LaneStanding, ProviderStanding, as_object, w
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=30)
 UP = ProviderStanding("a", "closed", True, None, None)
+HELD = Group("waiting", "paused", 30, 0, 0, None)
+CALLED = Group("claimed", "new", 1, 0, 0, None)
 DOWN = ProviderStanding("b", "open", False, "maintenance", LATER)
 SUSPENDED = ProviderStanding("c", "suspended", False, "ARREARS", None)
-DUE = Group("waiting", "new", 5, 5, 0, NOW)
+DUE = Group("waiting", "new", 5, 5, 0, None)
+CLOSED = Group("waiting", "maintenance", 4, 4, 0, LATER)
 NOT_DUE = Group("waiting", "next_day", 7, 0, 0, LATER)
 
 LANE = LaneStanding(
     lane="cmcc",
-    now=NOW,
     stopped_by=None,
     stop_reason=None,
     paused_by=None,
     pause_reason=None,
-    not_before=None,
-    not_before_reason=None,
     draining=0,
     worker_seen=True,
     any_provider=True,
@@ -42,12 +42,17 @@ LANE = LaneStanding(
         (replace(LANE, worker_seen=False), "no_worker", None),
         (replace(LANE, worker_seen=False, groups=(NOT_DUE,)), "next_day", LATER),
         (replace(LANE, groups=(NOT_DUE, Group("waiting", "retry", 1, 0, 0, NOW))), "next_day", NOW),
-        (replace(LANE, groups=(Group("claimed", "new", 1, 0, 0, NOW),)), "working", None),
-        (replace(LANE, groups=(Group("quarantined", "quarantined", 1, 0, 0, NOW),)),
+        (replace(LANE, groups=(CALLED,)), "working", None),
+        (replace(LANE, groups=(Group("quarantined", "quarantined", 1, 0, 0, None),)),
          "quarantined", None),
-        (replace(LANE, groups=(Group("waiting", "paused", 3, 0, 0, NOW),)), "paused", None),
-        (replace(LANE, not_before=LATER, not_before_reason="maintenance"), "maintenance", LATER),
-        (replace(LANE, not_before=NOW - timedelta(1), not_before_reason="x"), "working", None),
+        (replace(LANE, groups=(HELD,)), "paused", None),
+        (replace(LANE, groups=(HELD, NOT_DUE)), "next_day", LATER),
+        (replace(LANE, groups=(HELD, DUE)), "working", None),
+        (replace(LANE, groups=(CLOSED,)), "maintenance", LATER),
+        (replace(LANE, groups=(CLOSED, CALLED)), "maintenance", LATER),
+        (replace(LANE, groups=(NOT_DUE, CALLED)), "working", None),
+        (replace(LANE, groups=(NOT_DUE,), providers=(DOWN,)), "next_day", LATER),
+        (replace(LANE, groups=(CLOSED,), providers=(DOWN,)), "maintenance", LATER),
         (replace(LANE, providers=(DOWN,)), "provider_down", LATER),
         (replace(LANE, providers=(DOWN, UP)), "working", None),
         (replace(LANE, providers=(SUSPENDED,)), "provider_down", None),
@@ -67,6 +72,12 @@ def test_the_strongest_cause_is_told(
 def test_a_provider_that_only_an_operator_can_bring_back_has_its_remedy() -> None:
     assert why(replace(LANE, providers=(SUSPENDED,))).fix == "`verifier provider resume c`"
     assert why(replace(LANE, providers=(DOWN, SUSPENDED))).fix is None
+
+
+def test_a_closed_lane_names_the_providers_that_cannot_be_asked() -> None:
+    text = why(replace(LANE, groups=(CLOSED,), providers=(DOWN,))).text
+    assert text == "no provider of the lane can be asked (b: maintenance)"
+    assert why(replace(LANE, groups=(CLOSED,))).text == "the lane waits (maintenance)"
 
 
 def test_a_lane_is_counted_over_its_groups() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from verifier.sandbox.people import Fate
 from verifier.store import batches, holding, loading
 from verifier.store.engine import transaction
 from verifier.upkeep import sweep
+from verifier.verification import batches as whole
 from verifier.verification import submit as submission
 from verifier.verification.submit import Request
 
@@ -112,9 +114,7 @@ def test_cancelling_ends_what_waits_and_leaves_what_others_want(world: World) ->
     people = world.people(6)
     mine = client.submit([p.reference for p in people], caller="a", key="k").batch
     theirs = client.submit([people[0].reference], caller="b", key="k").batch
-    with transaction() as connection:
-        holding.mark_cancelled(connection, mine)
-    assert sweep.cancel(mine) == 6
+    assert whole.cancel(mine) == 6
     state = client.wait(mine, timeout=5)
     assert (state.state, state.outcomes, state.cancelled) == ("done", {"CANCELLED": 6}, True)
     world.drain_until(_settled(theirs, 1))
@@ -132,9 +132,7 @@ def test_cancel_against_record_counts_everybody_exactly_once(world: World) -> No
         running = pool.submit(world.drain)
         while client.get_batch(batch).settled == 0:
             assert not running.done() or client.get_batch(batch).settled
-        with transaction() as connection:
-            holding.mark_cancelled(connection, batch)
-        sweep.cancel(batch)
+        whole.cancel(batch)
         running.result()
     sweep.sweep()
     state = client.wait(batch, timeout=5)
@@ -148,16 +146,14 @@ def test_cancel_against_record_counts_everybody_exactly_once(world: World) -> No
 def test_a_paused_batch_is_not_called_and_goes_on_when_resumed(world: World) -> None:
     people = world.people(3)
     batch = client.submit(selection="all", caller="a", key="k").batch
-    with transaction() as connection:
-        assert holding.pause(connection, batch, by="op", reason="test") == 3
+    assert whole.pause(batch, by="op", reason="test") == 3
     world.drain()
     assert client.get(people[0].reference).reason == "paused"
     assert world.calls_about(people[0]) == 0
     # Somebody else who wants the same user is not held up by our pause.
     client.submit([people[1].reference], caller="b", key="k")
     world.drain_until(lambda: client.get(people[1].reference).status == "verified")
-    with transaction() as connection:
-        assert holding.resume(connection, batch) == 2
+    assert whole.resume(batch) == 2
     world.drain_until(_settled(batch, 3))
 
 
@@ -166,11 +162,60 @@ def test_a_rerun_keeps_its_link_and_takes_only_what_failed(world: World) -> None
     world.people(2, fate=Fate.WRONG_NAME)
     batch = client.submit(selection="all", caller="a", key="k").batch
     world.drain_until(_settled(batch, 4))
-    request = Request(selection="rerun-failed", rerun_of=batch)
-    rerun = submission.submit("cli", "again", request)
-    assert rerun.total == 2
-    row = world.one("SELECT rerun_of FROM verifier.batches WHERE id = :id", id=rerun.batch)
+    rerun = whole.rerun(batch, only="failed", caller="cli", key="again")
+    assert (rerun.submitted.total, rerun.due_now) == (2, None)
+    row = world.one(
+        "SELECT rerun_of FROM verifier.batches WHERE id = :id", id=rerun.submitted.batch
+    )
     assert row.rerun_of == batch
+
+
+def test_a_rerun_of_what_waits_makes_it_due_at_once(world: World) -> None:
+    world.people(2)
+    batch = client.submit(selection="all", caller="a", key="k").batch
+    world.execute(
+        "UPDATE verifier.open_verifications SET reason = 'retry', due_at = due_at + '1 hour'"
+    )
+    assert client.get_batch(batch).waiting == {"retry": 2}
+    rerun = whole.rerun(batch, only="waiting", caller="cli", key="again")
+    assert (rerun.submitted.total, rerun.due_now) == (2, 2)
+    world.drain_until(_settled(batch, 2))
+    assert client.get_batch(rerun.submitted.batch).settled == 2
+
+
+def test_a_cancelled_batch_is_ended_by_the_sweep_if_its_canceller_died(world: World) -> None:
+    world.people(3)
+    batch = client.submit(selection="all", caller="a", key="k").batch
+    with transaction() as connection:
+        holding.mark_cancelled(connection, batch)
+    assert sweep.sweep()["cancelled"] == 3
+    assert client.get_batch(batch).done
+
+
+def test_what_does_not_exist_cannot_be_held_or_run_again(world: World) -> None:
+    for act in (
+        lambda: whole.cancel(404),
+        lambda: whole.pause(404, by="op", reason=None),
+        lambda: whole.resume(404),
+        lambda: whole.rerun(404, caller="cli", key="k"),
+    ):
+        with pytest.raises(NotFoundError, match="404"):
+            act()
+
+
+def test_asking_about_one_batch_finishes_no_other(world: World) -> None:
+    world.people(1)
+    first = client.submit(selection="all", caller="a", key="k").batch
+    second = client.submit(selection="all", caller="b", key="k").batch
+    world.execute(
+        "INSERT INTO verifier.batch_tallies (batch_id, outcome, count) "
+        "SELECT id, 'MATCHED', 1 FROM verifier.batches"
+    )
+    with transaction() as connection:
+        assert batches.finish_completed(connection, first) == 1
+    assert (client.get_batch(first).state, client.get_batch(second).state) == ("done", "open")
+    with transaction() as connection:
+        assert batches.finish_completed(connection) == 1
 
 
 def test_waiting_has_an_end(world: World) -> None:
@@ -202,3 +247,77 @@ def test_tallies_are_folded_without_changing_a_count(world: World) -> None:
     with transaction() as connection:
         assert batches.fold_tallies(connection) >= 19
     assert client.get_batch(batch).outcomes == before
+
+
+def test_cancelling_one_batch_never_ends_what_another_joins_meanwhile(world: World) -> None:
+    references = [p.reference for p in world.people(40)]
+    for number in range(4):
+        mine = client.submit(references, caller="a", key=f"k{number}").batch
+        with transaction() as connection:
+            holding.mark_cancelled(connection, mine)
+        with ThreadPoolExecutor(3) as pool:
+            cancellers = [pool.submit(sweep.sweep), pool.submit(sweep.sweep)]
+            joined = pool.submit(client.submit, references, caller="b", key=f"k{number}").result()
+            for canceller in cancellers:
+                canceller.result()
+        sweep.sweep()
+        state = client.get_batch(mine)
+        assert (state.settled, state.total, state.state) == (40, 40, "done")
+        theirs = client.get_batch(joined.batch)
+        assert "CANCELLED" not in theirs.outcomes
+        assert sum(theirs.waiting.values()) == 40
+        with transaction() as connection:
+            holding.mark_cancelled(connection, joined.batch)
+        sweep.sweep()
+        assert client.get_batch(joined.batch).outcomes == {"CANCELLED": 40}
+    ended = world.one("SELECT count(*) AS number FROM verifier.verifications").number
+    assert ended == 4 * 2 * 40
+
+
+def test_what_only_a_paused_batch_wants_stays_held_when_another_is_cancelled(world: World) -> None:
+    references = [p.reference for p in world.people(2)]
+    paused = client.submit(references, caller="a", key="k").batch
+    other = client.submit(references, caller="b", key="k").batch
+    with transaction() as connection:
+        assert holding.pause(connection, paused, by="op", reason=None) == 0
+        holding.mark_cancelled(connection, other)
+    sweep.sweep()
+    assert [row.held for row in world.rows("SELECT held FROM verifier.open_verifications")] == [
+        True,
+        True,
+    ]
+    third = client.submit(references[:1], caller="c", key="k").batch
+    assert client.get(references[0]).reason == "new"
+    with transaction() as connection:
+        holding.mark_cancelled(connection, third)
+    sweep.sweep()
+    assert client.get(references[0]).reason == "paused"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"deadline_hours": 1e8},
+        {"deadline_hours": float("nan")},
+        {"deadline_hours": float("inf")},
+        {"deadline_hours": -5},
+        {"key": "for 13812345678"},
+        {"caller": "someone@example.com"},
+        {"label": "11010119900307563X"},
+        {"label": "x" * 300},
+        {"key": "a\x00b"},
+        {"references": ["13812345678"]},
+        {"references": [42]},
+        {"references": ["a\x00b"]},
+    ],
+    ids=str,
+)
+def test_what_would_stop_a_lane_or_leak_is_refused_and_not_quoted(
+    world: World, options: dict[str, Any]
+) -> None:
+    request = {"references": ["u-1"], "caller": "a", "key": "k", **options}
+    with pytest.raises(UsageError) as caught:
+        client.submit(**request)
+    for secret in ("13812345678", "someone@example.com", "11010119900307563X"):
+        assert secret not in str(caught.value)
+    assert world.rows("SELECT FROM verifier.batches") == []

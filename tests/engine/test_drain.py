@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import datetime
+from typing import Any
 
 import pytest
+from sqlalchemy import Row
 
 from tests.engine.conftest import World, as_row, forget, in_background
 from verifier import client
-from verifier.outcomes import Lane
+from verifier.identity.keyring import DecryptionError, KeyRing
+from verifier.outcomes import Billed, Lane, Outcome
 from verifier.sandbox.people import Fate
-from verifier.store import lanes, providers, queue
+from verifier.store import lanes, providers, queue, records
 from verifier.store.engine import transaction
+from verifier.verification.claim import close_lane
 from verifier.verification.runtime import new_token
 
 
@@ -220,25 +225,70 @@ def _wait_for_claim(world: World) -> bool:
     return False
 
 
-def test_an_expired_lease_is_given_back_and_the_late_answer_is_used(world: World) -> None:
-    (person,) = world.people(1)
-    batch = _submit(world)
+def _claim_first(lease: float) -> tuple[int, Row[Any], int, datetime]:
+    """Claim the first due row as a worker would: (token, row, attempt id, started)."""
     token = new_token()
     with transaction() as connection:
         row = queue.lock_due(connection, Lane.CMCC, 1)[0]
+        queue.take_billed_slots(connection, [(row.id, bytes(row.id_number_index))], row.now.date())
         attempt = queue.NewAttempt(row.id, row.user_id, row.version, "first", Lane.CMCC)
         ((attempt_id, started),) = queue.write_claims(
-            connection, [attempt], token=token, lease_seconds=0
+            connection, [attempt], token=token, lease_seconds=lease
         ).values()
-    world.execute(
-        "UPDATE verifier.attempts SET state = 'completed', outcome = 'MATCHED', billed = 'yes' "
-        "WHERE id = :id",
-        id=attempt_id,
+    return token, row, attempt_id, started
+
+
+def _matched(row: Row[Any], attempt_id: int, started: datetime) -> records.CompletedAttempt:
+    return records.CompletedAttempt(
+        attempt_id, started, row.id, "first", Outcome.MATCHED, None, Billed.YES
     )
-    assert started is not None
+
+
+def test_a_worker_that_lost_its_lease_settles_nothing_but_its_paid_answer_is_used(
+    world: World,
+) -> None:
+    (person,) = world.people(1)
+    batch = _submit(world)
+    token, row, attempt_id, started = _claim_first(lease=0)
+    with transaction() as connection:
+        assert queue.release_expired(connection, "Asia/Shanghai") == 1
+    late = records.Flush(token, attempts=[_matched(row, attempt_id, started)])
+    late.settled.append(
+        records.Settled(row.id, row.user_id, row.version, "MATCHED", None, "first", 1)
+    )
+    for _ in range(2):
+        with transaction() as connection:
+            recorded = records.record(connection, late)
+        assert (recorded.settled, recorded.lost) == ({}, 1)
+    assert client.get(person.reference).status == "unverified"
     world.drain_until(lambda: client.get_batch(batch).settled == 1)
     assert client.get(person.reference).status == "verified"
     assert world.calls_about(person) == 0  # decided from the answer that was already paid for
+
+
+def test_a_lost_call_counts_as_maybe_billed_in_the_evidence_and_in_the_policy(world: World) -> None:
+    world.people(1)
+    _submit(world)
+    _claim_first(lease=0)
+    with transaction() as connection:
+        queue.release_expired(connection, "Asia/Shanghai")
+    attempt = world.one("SELECT state, billed FROM verifier.attempts")
+    assert (attempt.state, attempt.billed) == ("lost", "maybe")
+    (entry,) = world.one("SELECT history FROM verifier.open_verifications").history
+    assert (entry["o"], entry["d"], entry["b"], entry["p"]) == ("TIMEOUT", "LOST", "maybe", "first")
+
+
+def test_a_flush_that_is_repeated_frees_no_slot_of_another_call(world: World) -> None:
+    world.people(1)
+    _submit(world)
+    token, row, attempt_id, started = _claim_first(lease=60)
+    with transaction() as connection:  # a second call about the same person, maybe billed
+        queue.take_billed_slots(connection, [(row.id, bytes(row.id_number_index))], row.now.date())
+    free = replace(_matched(row, attempt_id, started), outcome=Outcome.NOT_SENT, billed=Billed.NO)
+    for _ in range(3):
+        with transaction() as connection:
+            records.record(connection, records.Flush(token, attempts=[free]))
+    assert world.one("SELECT count(*) AS number FROM verifier.billed_slots").number == 1
 
 
 def test_a_row_present_at_three_crashes_is_quarantined_and_said_so(world: World) -> None:
@@ -259,7 +309,7 @@ def test_a_row_present_at_three_crashes_is_quarantined_and_said_so(world: World)
                 lease_seconds=0,
             )
         with transaction() as connection:
-            assert queue.release_expired(connection) == 1
+            assert queue.release_expired(connection, "Asia/Shanghai") == 1
     state = client.get(person.reference)
     assert (state.state, state.reason) == ("waiting", "quarantined")
     world.drain()
@@ -322,3 +372,42 @@ def test_a_changed_number_is_verified_in_the_lane_it_has_now(world: World) -> No
     world.drain(Lane.CMCC)
     world.drain_until(lambda: client.get_batch(batch).settled == 1, Lane.CTCC)
     assert client.get(old.reference).status == "verified"
+
+
+def test_data_that_cannot_be_decrypted_is_quarantined_and_nobody_is_settled(world: World) -> None:
+    good, bad = world.people(2)
+    batch = _submit(world)
+    world.execute(
+        "UPDATE verifier.users SET id_number = overlay(id_number placing '\\x00' from 20) "
+        "WHERE reference = :reference",
+        reference=bad.reference,
+    )
+    world.drain_until(lambda: client.get(good.reference).status == "verified")
+    state = client.get(bad.reference)
+    assert (state.status, state.reason) == ("unverified", "quarantined")
+    assert client.get_batch(batch).settled == 1
+    assert world.calls_about(bad) == 0
+    released = world.one(
+        "SELECT count(*) AS number FROM verifier.attempts WHERE state = 'released'"
+    )
+    assert released.number == 1
+    assert world.one("SELECT count(*) AS number FROM verifier.billed_slots").number == 1
+
+
+def test_a_worker_with_another_key_ring_does_not_begin(world: World) -> None:
+    world.people(1)
+    _submit(world)
+    (world.home / "keyring.json").unlink()
+    KeyRing.create(world.home / "keyring.json")
+    forget()
+    with pytest.raises(DecryptionError):
+        world.drain()
+    assert world.rows("SELECT FROM verifier.attempts") == []
+
+
+def test_a_provider_resumed_during_a_drain_is_not_shut_out_again(world: World) -> None:
+    world.people(1)
+    _submit(world)
+    with transaction() as connection:
+        close_lane(connection, world.runtime, Lane.CMCC)
+    assert world.one("SELECT not_before FROM verifier.lanes WHERE lane = 'cmcc'").not_before is None

@@ -5,6 +5,7 @@ from datetime import date, time, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from tests.reminders.world import DAY, ZONE, World, never, noon
 from verifier.clock import at_local
@@ -13,7 +14,7 @@ from verifier.gateways.aliyun_sms import AliyunSms
 from verifier.gateways.jpush import JPush
 from verifier.outcomes import Lane
 from verifier.reminders import plan, send
-from verifier.reminders.runtime import runtime, standing_name
+from verifier.reminders.runtime import runtime
 from verifier.reminders.send import send_due
 from verifier.reminders.standing import MOST_REFUSALS
 from verifier.reminders.verdict import MOST_TRIES
@@ -21,6 +22,7 @@ from verifier.sandbox.register import RegisterEntry
 from verifier.store import operations, providers
 from verifier.store import reminders as stored
 from verifier.store.engine import transaction
+from verifier.store.gateways import gateway_of, row_name
 
 
 def planned(world: World, *args: Any, **fields: Any) -> Any:
@@ -311,7 +313,7 @@ def test_a_paused_gateway_is_passed_over_and_waited_for(world: World) -> None:
     planned(world)
     for name in ("sms_first", "sms_second"):
         with transaction() as connection:
-            providers.pause(connection, standing_name(name), by="operator", reason=None)
+            providers.pause(connection, row_name(name), by="operator", reason=None)
         if name == "sms_first":
             assert send_due(never) == {"sent": 1}
             assert world.row().gateway == "sms_second"
@@ -320,10 +322,19 @@ def test_a_paused_gateway_is_passed_over_and_waited_for(world: World) -> None:
     row = world.row(late)
     assert (row.state, row.reason, row.tries) == ("planned", "gateway_paused", 0)
     with transaction() as connection:
-        providers.resume(connection, standing_name("sms_first"))
+        providers.resume(connection, row_name("sms_first"))
     world.pass_time(timedelta(minutes=11))
     assert send_due(never) == {"sent": 1}
     assert world.row(late).gateway == "sms_first"
+
+
+def test_a_gateway_shares_no_rate_with_a_provider_of_its_name(world: World) -> None:
+    planned(world)
+    assert send_due(never) == {"sent": 1}
+    with transaction() as connection:
+        paced = list(connection.scalars(text("SELECT name FROM verifier.pacing")))
+    assert [gateway_of(name) for name in paced] == ["sms"]
+    assert gateway_of("sms") is None
 
 
 def test_a_gateway_that_refuses_for_our_own_reasons_is_suspended(world: World) -> None:
@@ -335,9 +346,9 @@ def test_a_gateway_that_refuses_for_our_own_reasons_is_suspended(world: World) -
     assert MOST_REFUSALS <= found["rejected"] <= send.MINI_BATCH
     assert found["rejected"] + found["postponed"] == 30
     with transaction() as connection:
-        row = providers.lock(connection, standing_name("sms"))
+        row = providers.lock(connection, row_name("sms"))
         assert (row.state, row.reason) == ("suspended", "isv.AMOUNT_NOT_ENOUGH")
-        providers.resume(connection, standing_name("sms"))
+        providers.resume(connection, row_name("sms"))
     world.sandbox.client.lift()
     world.pass_time(timedelta(minutes=11))
     assert send_due(never)["sent"] == found["postponed"]

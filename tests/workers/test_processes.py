@@ -169,6 +169,23 @@ def test_two_beats_and_many_ticks_make_one_audit_a_night(fleet: Fleet) -> None:
     assert fleet.sandbox.client.stats()["most_calls_per_phone"] == 1
 
 
+def test_without_a_beat_the_control_worker_keeps_things_going(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = fleet.people(3)
+    # A batch whose ring was lost, and no beat that would sweep.
+    client.submit(selection="all", caller="t", key="k")
+    with redis.Redis.from_url(broker_url()) as broker:
+        broker.flushdb()
+    fleet.control()
+    fleet.worker()
+    until(
+        lambda: {client.get(p.reference).status for p in people} == {"verified"},
+        60,
+        "the second metronome's sweep",
+    )
+
+
 def test_nothing_personal_is_logged_even_at_debug_with_faults_on(fleet: Fleet) -> None:
     people = _everybody(fleet, 40)
     for kind in ("garbage", "reset", "http_error"):

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from verifier.audit.policy import Limits
-from verifier.store import audits
+from verifier.store import audits, waiting
 
 
 def scan(connection: Connection, limits: Limits) -> dict[str, Any]:
@@ -18,7 +18,8 @@ def scan(connection: Connection, limits: Limits) -> dict[str, Any]:
         for row in audits.standing(connection)
     ]
     overdue = [
-        [row.lane, row.cause, row.number, _text(row.oldest)] for row in audits.overdue(connection)
+        [row.lane, row.cause, row.number, _text(row.oldest)]
+        for row in waiting.overdue_by_cause(connection)
     ]
     requeue = {row.cause: row.number for row in audits.to_requeue(connection, limits.parameters())}
     instants = {name: _text(instant) for name, instant in limits.parameters().items()}

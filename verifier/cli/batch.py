@@ -13,6 +13,7 @@ from verifier.cli.session import needs_store
 from verifier.cli.user import FAILURES
 
 if TYPE_CHECKING:
+    from verifier.verification.batches import Only
     from verifier.verification.submit import Priority
 
 batch_argument = click.argument("batch", metavar="ID", type=click.IntRange(1))
@@ -91,9 +92,9 @@ def wait(context: click.Context, batch: int, timeout: float | None, as_json: boo
 @needs_store
 def cancel(batch: int, as_json: bool) -> None:
     """End what batch ID still waits for. Calls in flight finish; shared users go on for others."""
-    from verifier.cli import rerunning
+    from verifier.verification import batches
 
-    ended = rerunning.cancel(batch)
+    ended = batches.cancel(batch)
     if as_json:
         talk.out_json({"batch": batch, "cancelled": ended})
     else:
@@ -118,7 +119,7 @@ def cancel(batch: int, as_json: bool) -> None:
 def rerun(
     context: click.Context,
     batch: int,
-    only: str | None,
+    only: Only | None,
     priority: Priority,
     key: str | None,
     label: str | None,
@@ -143,15 +144,10 @@ def rerun(
 @needs_store
 def pause(batch: int, reason: str | None, as_json: bool) -> None:
     """Hold what batch ID waits for. Users that another running batch wants go on."""
-    from verifier.cli import batchview
     from verifier.cli.options import checked_reason, operator
-    from verifier.store import holding
-    from verifier.store.engine import transaction
+    from verifier.verification import batches
 
-    why = checked_reason(reason)
-    batchview.existing(batch)
-    with transaction() as connection:
-        held = holding.pause(connection, batch, by=operator(), reason=why)
+    held = batches.pause(batch, by=operator(), reason=checked_reason(reason))
     if as_json:
         talk.out_json({"batch": batch, "held": held})
     else:
@@ -164,15 +160,9 @@ def pause(batch: int, reason: str | None, as_json: bool) -> None:
 @needs_store
 def resume(batch: int, as_json: bool) -> None:
     """Let batch ID go on."""
-    from verifier.cli import batchview
-    from verifier.store import holding
-    from verifier.store.engine import transaction
-    from verifier.verification.ring import ring_lanes
+    from verifier.verification import batches
 
-    batchview.existing(batch)
-    with transaction() as connection:
-        released = holding.resume(connection, batch)
-    ring_lanes()
+    released = batches.resume(batch)
     if as_json:
         talk.out_json({"batch": batch, "released": released})
     else:

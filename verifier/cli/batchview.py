@@ -7,22 +7,11 @@ from typing import Any
 from sqlalchemy import Row
 
 from verifier.cli import talk
-from verifier.errors import NotFoundError
-from verifier.store import batches
+from verifier.store import waiting as waits
 from verifier.store.engine import transaction
+from verifier.verification.batches import existing
 
 _PRIORITY_NAMES = {0: "interactive", 1: "high", 2: "normal", 3: "low"}
-
-
-def existing(batch: int) -> Row[Any]:
-    """The batch's row. Raises NotFoundError."""
-    with transaction() as connection:
-        row = batches.get(connection, batch)
-    if row is None:
-        raise NotFoundError(
-            f"There is no batch {batch}.", fix="`verifier batch list` shows the latest ones."
-        )
-    return row
 
 
 def brief(row: Row[Any]) -> dict[str, Any]:
@@ -57,7 +46,7 @@ def detail(batch: int) -> dict[str, Any]:
     state = client.get_batch(batch)
     row = existing(batch)
     with transaction() as connection:
-        groups = batches.waiting(connection, batch) if row.state != "done" else []
+        groups = waits.of_batch(connection, batch) if row.state != "done" else []
     return {
         **waiting.as_object(state),
         "caller": row.caller,
@@ -75,9 +64,9 @@ def detail(batch: int) -> dict[str, Any]:
         "waits_for": [
             {
                 "state": group.state,
-                "reason": "paused" if group.held else group.reason,
+                "reason": group.cause,
                 "users": group.number,
-                "next_due_at": group.due_at,
+                "until": group.until,
             }
             for group in groups
         ],
@@ -98,6 +87,6 @@ def print_detail(view: dict[str, Any]) -> None:
         talk.table(("outcome", "users"), view["outcomes"].items())
     if view["waits_for"]:
         talk.out()
-        columns = ("state", "reason", "users", "next_due_at")
+        columns = ("state", "reason", "users", "until")
         talk.table(columns, ([group[c] for c in columns] for group in view["waits_for"]))
         talk.say("`verifier queue why` says what the lanes wait for")

@@ -7,12 +7,12 @@ needs is broken, is left out; what it needs is reported.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 from sqlalchemy.exc import SQLAlchemyError
 
 from verifier.cli import talk
@@ -23,7 +23,16 @@ from verifier.errors import ConfigError, StoreUnavailableError, VerifierError
 from verifier.identity.keyring import KeyRing
 from verifier.outcomes import Lane
 from verifier.settings import broker_url, database_url, settings
-from verifier.store import clock, operations, overview, providers, queue, schema, users
+from verifier.store import (
+    clock,
+    gateways,
+    operations,
+    overview,
+    providers,
+    schema,
+    users,
+    waiting,
+)
 from verifier.store.engine import transaction
 
 _OLDEST_SERVER: Final = 140_000
@@ -215,7 +224,11 @@ def _contents(connection: Connection) -> Iterator[Check]:
     yield _partitions(connection)
     yield _quarantined(connection)
     yield _overdue(connection)
-    yield from _providers(connection)
+    current = config()
+    own = gateways.providers_only(providers.get_all(connection))
+    yield from _standing("provider", {n: row for n, row in own.items() if n in current.providers})
+    told = gateways.get_all(connection)
+    yield from _standing("gateway", {n: row for n, row in told.items() if n in current.gateways})
     control = operations.control(connection)
     if control.stopped_at is not None:
         yield _warn("global stop", f"stopped by {control.stopped_by}", "`verifier start` ends it.")
@@ -284,7 +297,7 @@ def _quarantined(connection: Connection) -> Check:
 
 
 def _overdue(connection: Connection) -> Check:
-    number = sum(row.overdue for row in queue.waiting_by_reason(connection))
+    number = sum(row.overdue for row in waiting.by_lane(connection))
     if number:
         return _warn(
             "deadlines",
@@ -294,23 +307,17 @@ def _overdue(connection: Connection) -> Check:
     return _ok("deadlines", "nothing is overdue")
 
 
-def _providers(connection: Connection) -> Iterator[Check]:
-    configured = set(config().providers)
-    for row in providers.get_all(connection):
-        if row.name not in configured:
-            continue
+def _standing(kind: str, rows: Mapping[str, Row[Any]]) -> Iterator[Check]:
+    """``kind``: the word of the command that resumes them."""
+    for name, row in rows.items():
+        title, resume = f"{kind} {name}", f"`verifier {kind} resume {name}`"
         if row.state == "suspended":
             yield _fail(
-                f"provider {row.name}",
+                title,
                 f"suspended: it refuses our account ({row.reason})",
-                "Mend credentials or balance with the vendor, then "
-                f"`verifier provider resume {row.name}`.",
+                f"Mend credentials or balance with the vendor, then {resume}.",
             )
         elif row.paused_at is not None:
-            yield _warn(
-                f"provider {row.name}",
-                f"paused by {row.paused_by}",
-                f"`verifier provider resume {row.name}` ends it.",
-            )
+            yield _warn(title, f"paused by {row.paused_by}", f"{resume} ends it.")
         else:
-            yield _ok(f"provider {row.name}", row.state)
+            yield _ok(title, row.state)

@@ -18,10 +18,10 @@ from typing import Any, Final, TextIO
 from sqlalchemy import Row
 
 from verifier.cli import talk
-from verifier.cli.batchview import existing
 from verifier.errors import UsageError
 from verifier.store import batches
 from verifier.store.engine import transaction
+from verifier.verification.batches import existing
 
 COLUMNS: Final = (
     "platform", "reference", "outcome", "detail", "provider", "attempts", "settled_at", "state",
@@ -50,8 +50,8 @@ def _result(row: Row[Any]) -> dict[str, Any]:
         "attempts": row.attempts,
         "settled_at": talk.at(row.settled_at, separator="T"),
         "state": (row.open_state or "waiting") if waits else "settled",
-        "reason": row.reason if waits else None,
-        "until": talk.at(row.due_at, separator="T") if waits else None,
+        "reason": row.cause if waits else None,
+        "until": talk.at(row.until, separator="T") if waits else None,
     }
 
 

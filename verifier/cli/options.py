@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import click
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
@@ -28,6 +30,22 @@ def checked_reason(reason: str | None) -> str | None:
             fix="Say it without numbers of people; the reason is shown to every operator.",
         )
     return reason
+
+
+def require_known(what: str, name: str, known: Iterable[str]) -> None:
+    """Refuse a name that is not configured, with the likely ones."""
+    import difflib
+
+    from verifier.errors import NotFoundError
+
+    names = list(known)
+    if name in names:
+        return
+    near = difflib.get_close_matches(name, names, n=3)
+    meant = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+    raise NotFoundError(
+        f"There is no {what} {name!r}.", fix=f"{meant}Configured are: {', '.join(names) or 'none'}."
+    )
 
 
 def operator() -> str:

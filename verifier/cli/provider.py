@@ -39,13 +39,14 @@ def list_providers(as_json: bool) -> None:
 @needs_store
 def pause(name: str, reason: str | None) -> None:
     """Ask provider NAME nothing more, until it is resumed. Calls in flight finish."""
-    from verifier.cli.options import checked_reason, operator
+    from verifier.cli.options import checked_reason, operator, require_known
+    from verifier.config import config
     from verifier.store import providers
     from verifier.store.engine import transaction
 
     why = checked_reason(reason)
+    require_known("provider", name, config().providers)
     with transaction() as connection:
-        _require(name)
         providers.register(connection, [name])
         providers.pause(connection, name, by=operator(), reason=why)
     talk.say(f"provider {name} is paused; `verifier provider resume {name}` ends it")
@@ -56,25 +57,15 @@ def pause(name: str, reason: str | None) -> None:
 @needs_store
 def resume(name: str) -> None:
     """Use provider NAME again, at once: ends a pause, a suspension, an open breaker."""
+    from verifier.cli.options import require_known
+    from verifier.config import config
     from verifier.store import providers
     from verifier.store.engine import transaction
     from verifier.verification.ring import ring_lanes
 
+    require_known("provider", name, config().providers)
     with transaction() as connection:
-        _require(name)
         providers.register(connection, [name])
         providers.resume(connection, name)
     ring_lanes()
     talk.say(f"provider {name} is used again")
-
-
-def _require(name: str) -> None:
-    from verifier.config import config
-    from verifier.errors import NotFoundError
-
-    known = list(config().providers)
-    if name not in known:
-        raise NotFoundError(
-            f"There is no provider {name!r}.",
-            fix=f"Configured are: {', '.join(known) or 'none'}.",
-        )

@@ -40,7 +40,7 @@ def _print(row: dict[str, object], *, all_of_it: bool) -> None:
     if row["fix"]:
         talk.out(f"  fix: {row['fix']}")
     for title, columns in (
-        ("waits_for", ("state", "reason", "users", "due", "overdue", "next_due_at")),
+        ("waits_for", ("state", "reason", "users", "due", "overdue", "until")),
         ("providers", ("name", "state", "available", "reason", "until")),
     ):
         rows = row[title]

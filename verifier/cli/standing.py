@@ -1,4 +1,4 @@
-"""Reads how lanes and providers stand, for ``queue why``, the lists and ``status``."""
+"""Reads how lanes, providers and gateways stand, for ``queue why``, the lists and ``status``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from verifier.config import config
 from verifier.doorbell import lane_queue
 from verifier.outcomes import Lane
 from verifier.resilience.breaker import Breaker
-from verifier.store import lanes, operations, providers, queue
+from verifier.store import gateways, lanes, operations, providers, waiting
 
 
 def read_lanes(connection: Connection) -> list[LaneStanding]:
@@ -22,18 +22,15 @@ def read_lanes(connection: Connection) -> list[LaneStanding]:
     rows = {row.name: row for row in providers.get_all(connection)}
     fresh = fresh_queues(connection)
     groups: dict[str, list[Group]] = {}
-    for row in queue.waiting_by_reason(connection):
+    for row in waiting.by_lane(connection):
         groups.setdefault(row.lane, []).append(_group(row))
     return [
         LaneStanding(
             lane=lane.lane,
-            now=lane.now,
             stopped_by=(control.stopped_by or "somebody") if control.stopped_at else None,
             stop_reason=control.stop_reason,
             paused_by=(lane.paused_by or "somebody") if lane.paused_at else None,
             pause_reason=lane.pause_reason,
-            not_before=lane.not_before,
-            not_before_reason=lane.not_before_reason,
             draining=lane.draining,
             worker_seen=lane_queue(Lane(lane.lane)) in fresh,
             any_provider=bool(config().providers),
@@ -47,11 +44,11 @@ def read_lanes(connection: Connection) -> list[LaneStanding]:
 def _group(row: Row[Any]) -> Group:
     return Group(
         state=row.state,
-        reason="paused" if row.held else row.reason,
+        cause=row.cause,
         users=row.number,
-        due=0 if row.held else row.due,
+        due=row.due,
         overdue=row.overdue,
-        next_due=row.next_due,
+        until=row.until,
     )
 
 
@@ -85,13 +82,12 @@ def standing(name: str, row: Row[Any] | None) -> ProviderStanding:
 
 def read_providers(connection: Connection) -> list[dict[str, Any]]:
     """Configured providers, and those of an earlier configuration that still have a row."""
-    rows = {row.name: row for row in providers.get_all(connection)}
+    rows = gateways.providers_only(providers.get_all(connection))
     configured = config().providers
     found = []
     for name in sorted({*rows, *configured}):
         shown = standing(name, rows.get(name))
         settings = configured.get(name)
-        is_gateway = name.startswith("gateway:")  # messages have breakers of their own
         found.append(
             {
                 "name": name,
@@ -100,9 +96,32 @@ def read_providers(connection: Connection) -> list[dict[str, Any]]:
                 "preference": settings.preference if settings else None,
                 "qps": settings.qps if settings else None,
                 "state": shown.state,
-                "available": shown.available and (is_gateway or settings is not None),
+                "available": shown.available and settings is not None,
                 "reason": shown.reason,
                 "until": shown.until,
+            }
+        )
+    return found
+
+
+def read_gateways(connection: Connection) -> list[dict[str, Any]]:
+    """Configured gateways, and those of an earlier configuration that still have a row."""
+    rows = gateways.get_all(connection)
+    configured = config().gateways
+    found = []
+    for name in sorted({*rows, *configured}):
+        shown = standing(name, rows.get(name))
+        settings = configured.get(name)
+        found.append(
+            {
+                "name": name,
+                "configured": settings is not None,
+                "kind": settings.kind if settings else None,
+                "preference": settings.preference if settings else None,
+                "qps": settings.qps if settings else None,
+                "state": shown.state,
+                "available": shown.available and settings is not None,
+                "reason": shown.reason,
             }
         )
     return found

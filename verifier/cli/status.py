@@ -14,7 +14,7 @@ from verifier.cli.session import needs_store
 @json_option
 @needs_store
 def status(watch: bool, as_json: bool) -> None:
-    """Users, open work, providers, workers, the last audit, today's reminders."""
+    """Users, open work, providers, gateways, workers, the last audit, today's reminders."""
     from verifier.cli import statusview
     from verifier.cli.watching import watch as show_again
 

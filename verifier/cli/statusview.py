@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from verifier.cli import talk
-from verifier.cli.standing import read_lanes, read_providers
+from verifier.cli.standing import read_gateways, read_lanes, read_providers
 from verifier.cli.why import LaneStanding, why
 from verifier.clock import business_date
 from verifier.config import config
@@ -29,6 +29,7 @@ def read() -> dict[str, Any]:
             "users": _users(connection),
             "lanes": [_lane(lane) for lane in read_lanes(connection)],
             "providers": read_providers(connection),
+            "gateways": read_gateways(connection),
             "workers": [
                 {"queue": row.queue, "host": row.host, "seconds_ago": round(row.seconds, 1)}
                 for row in operations.canaries(connection)
@@ -52,7 +53,7 @@ def _lane(lane: LaneStanding) -> dict[str, Any]:
     found = why(lane)
     reasons: Counter[str] = Counter()
     for group in lane.groups:
-        reasons[group.reason if group.state == "waiting" else group.state] += group.users
+        reasons[group.cause if group.state == "waiting" else group.state] += group.users
     return {
         "lane": lane.lane,
         "open": reasons.total(),
@@ -84,7 +85,8 @@ def _reminders(connection: Connection, now: Any) -> dict[str, int]:
 
 
 _LANE = ("lane", "open", "due", "overdue", "cause", "until", "reasons")
-_PROVIDER = ("name", "state", "available", "reason", "until")
+_PROVIDER = ("provider", "state", "available", "reason", "until")
+_GATEWAY = ("gateway", "kind", "state", "available", "reason")
 
 
 def print_view(view: dict[str, Any]) -> None:
@@ -100,9 +102,10 @@ def print_view(view: dict[str, Any]) -> None:
     talk.out()
     shown = ({**lane, "reasons": _counted(lane["reasons"])} for lane in view["lanes"])
     talk.table(_LANE, ([lane[name] for name in _LANE] for lane in shown))
-    if view["providers"]:
-        talk.out()
-        talk.table(_PROVIDER, ([row[name] for name in _PROVIDER] for row in view["providers"]))
+    for columns, rows in ((_PROVIDER, view["providers"]), (_GATEWAY, view["gateways"])):
+        if rows:
+            talk.out()
+            talk.table(columns, ([row["name"], *map(row.get, columns[1:])] for row in rows))
     talk.out()
     if view["workers"]:
         seen = ((w["queue"], w["host"], talk.duration(w["seconds_ago"])) for w in view["workers"])

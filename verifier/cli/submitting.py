@@ -60,7 +60,8 @@ def submit(
     if dry_run:
         _show_plan(request, as_json=as_json)
         return FAILURES if rejected else 0
-    submitted = send(caller, key, request)
+    submitted = submission.submit(caller, key_or_new(key), request)
+    tell(submitted)
     return finish(submitted, rejected, wait=wait, timeout=timeout, as_json=as_json)
 
 
@@ -72,17 +73,20 @@ def _key(reference: str, platform: str | None) -> Key:
         return platform or DEFAULT_PLATFORM, reference
 
 
-def send(caller: str, key: str | None, request: Request) -> Submitted:
-    """Submit under ``key``, or under a new one that is told, so that it can be repeated."""
+def key_or_new(key: str | None) -> str:
+    """``key``, or a new one, told before anything is submitted so that it can be repeated."""
     if key is None:
         key = str(uuid.uuid4())
         talk.say(f"key {key} (repeat with --key {key} after an interruption)")
-    submitted = submission.submit(caller, key, request)
+    return key
+
+
+def tell(submitted: Submitted) -> None:
+    """Say what the key and the workers make of the submission."""
     if not submitted.new:
         talk.say(f"this key is known: it belongs to batch {submitted.batch}")
     with transaction() as connection:
         workers_seen.warn_if_none(connection)
-    return submitted
 
 
 def finish(

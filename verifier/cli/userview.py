@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from verifier.cli import talk
+from verifier.clock import business_date
 from verifier.config import config
 from verifier.errors import NotFoundError, UsageError
 from verifier.identity import mask
@@ -16,7 +17,7 @@ from verifier.identity.keyring import KeyRing
 from verifier.identity.reference import check_reference
 from verifier.intake import DEFAULT_PLATFORM
 from verifier.settings import settings
-from verifier.store import overview, users
+from verifier.store import clock, overview, users
 from verifier.store.engine import transaction
 
 _MASKS = {
@@ -71,17 +72,17 @@ def _masked(keyring: KeyRing, row: Row[Any]) -> dict[str, Any]:
 
 def find_by(by: str, number: str) -> list[dict[str, Any]]:
     """Users with this phone or ID number, under every live index key."""
-    from datetime import datetime
-
     from verifier.identity.id_number import parse_id_number
     from verifier.identity.phone import parse_phone
 
     kind = by.replace("-", "_")
+    with transaction() as connection:
+        today = business_date(clock.now(connection), config().zone)
     try:
         if kind == "phone":
             value = parse_phone(number).national
         else:
-            value = parse_id_number(number, datetime.now(config().zone).date()).value
+            value = parse_id_number(number, today).value
     except InvalidField as fault:
         raise UsageError(f"The {by} {fault.reason}.") from None
     keyring = KeyRing.load(settings().keyring_path)

@@ -110,30 +110,26 @@ def one(
 @needs_store
 def overdue(limit: int, after: int, as_json: bool) -> None:
     """Open verifications past their deadline, with their cause. They are never failed for it."""
-    from verifier import client
-    from verifier.store import overview, users
+    from verifier.store import waiting
     from verifier.store.engine import transaction
 
-    found = []
     with transaction() as connection:
-        rows = overview.overdue(connection, limit + 1, after)
-        for row in rows[:limit]:
-            user = users.find(connection, row.platform, row.reference)
-            reason, until = client.waiting_for(connection, user) if user else (row.reason, None)
-            found.append(
-                {
-                    "verification": row.id,
-                    "platform": row.platform,
-                    "reference": row.reference,
-                    "lane": row.lane,
-                    "state": row.state,
-                    "cause": reason,
-                    "until": until,
-                    "deadline_at": row.deadline_at,
-                    "late_seconds": int((row.now - row.deadline_at).total_seconds()),
-                    "attempts": row.attempts,
-                }
-            )
+        rows = waiting.overdue(connection, limit + 1, after)
+    found = [
+        {
+            "verification": row.id,
+            "platform": row.platform,
+            "reference": row.reference,
+            "lane": row.lane,
+            "state": row.state,
+            "cause": row.cause,
+            "until": row.until,
+            "deadline_at": row.deadline_at,
+            "late_seconds": int((row.now - row.deadline_at).total_seconds()),
+            "attempts": row.attempts,
+        }
+        for row in rows[:limit]
+    ]
     following = rows[limit - 1].id if len(rows) > limit else None
     if as_json:
         talk.out_json({"overdue": found, "next": following})

@@ -54,7 +54,7 @@ def _look(batch: int, progress: Progress) -> bool:
             if row is None:
                 raise NotFoundError(f"There is no batch {batch}.")
             if row.state == "open":
-                batches.finish_completed(connection)
+                batches.finish_completed(connection, batch)
                 row = batches.get(connection, batch)
             outcomes = batches.tallies(connection, batch)
     except StoreUnavailableError:

@@ -1,7 +1,7 @@
 """Why the work of a lane waits, in one sentence with its remedy. Pure.
 
-Waiting for a provider is written in the provider's and the lane's row, not in a million users'
-rows: here the rows are put together again.
+The cause and the time are those of :mod:`verifier.store.waiting`. Here is added who stopped or
+paused it, which providers could be asked, and whether a worker is there to do what is free to go.
 """
 
 from __future__ import annotations
@@ -24,14 +24,20 @@ class ProviderStanding:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Open verifications of the lane that are alike."""
+    """Open verifications of the lane that wait for the same. ``due``: by their own time, whatever
+    the lane waits for."""
 
     state: str
-    reason: str
+    cause: str
     users: int
     due: int
     overdue: int
-    next_due: datetime | None
+    until: datetime | None
+
+    @property
+    def free(self) -> bool:
+        """Whether nothing holds them: a worker may take them now."""
+        return self.state == "waiting" and self.until is None and self.cause != "paused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +45,10 @@ class LaneStanding:
     """All that decides whether a lane's work goes on."""
 
     lane: str
-    now: datetime
     stopped_by: str | None
     stop_reason: str | None
     paused_by: str | None
     pause_reason: str | None
-    not_before: datetime | None
-    not_before_reason: str | None
     draining: int
     worker_seen: bool
     any_provider: bool
@@ -65,25 +68,34 @@ class Why:
 
 def why(lane: LaneStanding) -> Why:
     """The one thing that holds the lane, the strongest first."""
-    blocked = _blocked(lane)
-    if blocked is not None:
-        return blocked
+    held = _held_by_hand(lane) or _no_provider_configured(lane)
+    if held is not None:
+        return held
+    free = sum(group.users for group in lane.groups if group.free)
     waiting = [group for group in lane.groups if group.state == "waiting"]
+    claimed = any(group.state == "claimed" for group in lane.groups)
+    if waiting and not free and (_lane_waits(waiting) or not claimed):
+        return _not_free(lane, waiting)
+    if lane.providers and not any(provider.available for provider in lane.providers):
+        return _no_provider_available(lane.providers)
     if not lane.groups:
         return Why("idle", "nothing waits")
-    due = sum(group.due for group in waiting)
-    if due and not lane.worker_seen:
+    if free and not lane.worker_seen:
         return Why(
             "no_worker",
-            f"{due:,} are due, but no worker of this lane has been seen lately",
+            f"{free:,} are due, but no worker of this lane has been seen lately",
             fix="`verifier dev up`, or `celery -A workers.app worker`",
         )
-    if due or any(group.state == "claimed" for group in lane.groups):
+    if free or claimed:
         return Why("working", "being worked on" if lane.draining else "due now; a worker takes it")
-    return _not_due(waiting)
+    return Why(
+        "quarantined",
+        "what is left is quarantined: three workers ended while at it",
+        fix="`verifier doctor` names them; `verifier verify one REF` tries one again",
+    )
 
 
-def _blocked(lane: LaneStanding) -> Why | None:
+def _held_by_hand(lane: LaneStanding) -> Why | None:
     if lane.stopped_by is not None:
         return Why(
             "stopped",
@@ -96,46 +108,54 @@ def _blocked(lane: LaneStanding) -> Why | None:
             f"the lane was paused by {lane.paused_by}{_because(lane.pause_reason)}",
             fix=f"`verifier lane resume {lane.lane}`",
         )
-    if not lane.any_provider:
-        return Why(
-            "no_provider",
-            "no provider is configured",
-            fix="Add a [providers.NAME] table to the configuration (`verifier config show`).",
-        )
-    if not lane.providers:
-        return None  # no provider supports the lane: its work settles, without a call
-    if not any(provider.available for provider in lane.providers):
-        return _no_provider_available(lane.providers)
-    if lane.not_before is not None and lane.not_before > lane.now:
-        reason = lane.not_before_reason or "provider_down"
-        return Why(reason, f"the lane waits ({reason})", lane.not_before)
     return None
 
 
-def _no_provider_available(providers: Sequence[ProviderStanding]) -> Why:
-    named = "; ".join(f"{p.name}: {p.reason or p.state}" for p in providers)
-    until = min((p.until for p in providers if p.until is not None), default=None)
-    by_hand = [p.name for p in providers if p.state in ("paused", "suspended")]
+def _no_provider_configured(lane: LaneStanding) -> Why | None:
+    if lane.any_provider:
+        return None  # a lane that no provider supports settles its work, without a call
     return Why(
-        "provider_down",
-        f"no provider of the lane can be asked ({named})",
-        until,
-        f"`verifier provider resume {by_hand[0]}`" if by_hand and until is None else None,
+        "no_provider",
+        "no provider is configured",
+        fix="Add a [providers.NAME] table to the configuration (`verifier config show`).",
     )
 
 
-def _not_due(waiting: Sequence[Group]) -> Why:
-    if not waiting:
-        return Why(
-            "quarantined",
-            "what is left is quarantined: three workers ended while at it",
-            fix="`verifier doctor` names them; `verifier verify one REF` tries one again",
-        )
-    if all(group.reason == "paused" for group in waiting):
+def _no_provider_available(providers: Sequence[ProviderStanding]) -> Why:
+    """What is free to go will find nobody to ask: the cause that its rows are about to have."""
+    until = min((p.until for p in providers if p.until is not None), default=None)
+    return Why("provider_down", _nobody(providers), until, _resumed_by_hand(providers))
+
+
+def _nobody(providers: Sequence[ProviderStanding]) -> str:
+    named = "; ".join(f"{p.name}: {p.reason or p.state}" for p in providers)
+    return f"no provider of the lane can be asked ({named})"
+
+
+def _resumed_by_hand(providers: Sequence[ProviderStanding]) -> str | None:
+    """The remedy when none of them comes back by itself."""
+    by_hand = [p.name for p in providers if p.state in ("paused", "suspended")]
+    if not by_hand or any(p.until is not None for p in providers):
+        return None
+    return f"`verifier provider resume {by_hand[0]}`"
+
+
+def _not_free(lane: LaneStanding, waiting: Sequence[Group]) -> Why:
+    others = [group for group in waiting if group.cause != "paused"]
+    if not others:
         return Why("paused", "the batches are paused", fix="`verifier batch resume ID`")
-    reason = max(waiting, key=lambda group: group.users).reason
-    times = [group.next_due for group in waiting if group.next_due is not None]
-    return Why(reason, f"nothing is due yet ({reason})", min(times, default=None))
+    cause = max(others, key=lambda group: group.users).cause
+    until = min((group.until for group in others if group.until is not None), default=None)
+    if not _lane_waits(others):
+        return Why(cause, f"nothing is due yet ({cause})", until)
+    if lane.providers and not any(provider.available for provider in lane.providers):
+        return Why(cause, _nobody(lane.providers), until, _resumed_by_hand(lane.providers))
+    return Why(cause, f"the lane waits ({cause})", until)
+
+
+def _lane_waits(waiting: Sequence[Group]) -> bool:
+    """Whether some, of which none is free, are due by their own time: the lane holds them."""
+    return any(group.due for group in waiting)
 
 
 def _because(reason: str | None) -> str:
@@ -168,11 +188,11 @@ def as_object(lane: LaneStanding) -> Mapping[str, object]:
         "waits_for": [
             {
                 "state": group.state,
-                "reason": group.reason,
+                "reason": group.cause,
                 "users": group.users,
                 "due": group.due,
                 "overdue": group.overdue,
-                "next_due_at": group.next_due,
+                "until": group.until,
             }
             for group in lane.groups
         ],

@@ -31,6 +31,22 @@ _ID_NUMBER: Final = re.compile(
 _SEPARATORS: Final = re.compile(r"[ ().\-_/]")
 
 
+_EMAIL: Final = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
+
+
+def carries_personal_data(text: str) -> bool:
+    """Whether a free text (a key, a label) has a phone number, ID number or e-mail address in it.
+
+    A person's name cannot be recognised.
+    """
+    folded = text if text.isascii() else fold(text)
+    return bool(
+        _PHONE.search(folded)
+        or _EMAIL.search(folded)
+        or any(_is_id_number(found.group()) for found in _ID_NUMBER.finditer(folded))
+    )
+
+
 def check_reference(text: str) -> str:
     """The reference to store: trimmed, NFC, at most 128 characters. Raises InvalidField."""
     return _check("reference", text)

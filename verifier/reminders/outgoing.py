@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import structlog
 from sqlalchemy import Row
@@ -19,6 +18,7 @@ from verifier.identity.keyring import DecryptionError
 from verifier.reminders import policy, templates
 from verifier.reminders.runtime import Runtime
 from verifier.reminders.standing import Standing
+from verifier.reminders.zones import person_zone
 
 _log = structlog.get_logger(__name__)
 
@@ -84,7 +84,7 @@ def _untrue(row: Row[Any]) -> Skip | None:
 
 def _unseasonable(runtime: Runtime, row: Row[Any]) -> Skip | Later | None:
     zone, rules = runtime.config.zone, runtime.config.reminders
-    due = policy.due_at(row.day, row.now, ZoneInfo(row.time_zone), zone, rules)
+    due = policy.due_at(row.day, row.now, person_zone(row.time_zone, zone), zone, rules)
     if due is None or row.day < business_date(row.now, zone):
         return Skip("day_over")
     return Later(due, "quiet_hours") if due > row.now else None

@@ -10,7 +10,6 @@ import secrets
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import structlog
 from sqlalchemy import Row
@@ -19,6 +18,7 @@ from verifier.clock import at_local, business_date
 from verifier.config import Config, config
 from verifier.gateways.base import Channel
 from verifier.reminders import policy
+from verifier.reminders.zones import person_zone
 from verifier.store import clock, jobs, reminders
 from verifier.store.engine import transaction
 
@@ -68,8 +68,10 @@ class _Planning:
             now = clock.now(connection)
             zones = reminders.time_zones(connection)
         self._due: dict[str, datetime | None] = {
-            zone: policy.due_at(day, now, ZoneInfo(zone), current.zone, current.reminders)
-            for zone in zones
+            name: policy.due_at(
+                day, now, person_zone(name, current.zone), current.zone, current.reminders
+            )
+            for name in zones
         }
         self.counts = {"looked_at": 0, "planned": 0}
 

@@ -20,7 +20,7 @@ from verifier.gateways.base import Channel, Delivery, Receipt
 from verifier.identity.keyring import DecryptionError
 from verifier.reminders.runtime import Runtime, runtime
 from verifier.reminders.send import MARGIN_SECONDS
-from verifier.store import providers, reminders
+from verifier.store import gateways, providers, reminders
 from verifier.store.engine import transaction
 from verifier.transport import Deadline
 
@@ -93,7 +93,12 @@ def _may_ask(gateway: str, rate: float) -> bool:
     """Whether the vendor's rate allows a question now; if not, the row comes up again."""
     with transaction() as connection:
         granted = providers.reserve(
-            connection, gateway, "reconcile", want=1, rate=rate, burst=max(1, int(rate / 10))
+            connection,
+            gateways.row_name(gateway),
+            "reconcile",
+            want=1,
+            rate=rate,
+            burst=max(1, int(rate / 10)),
         )
     return granted.count == 1
 

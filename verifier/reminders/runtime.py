@@ -11,7 +11,8 @@ from verifier.gateways import registry
 from verifier.gateways.base import Channel, Gateway
 from verifier.identity.keyring import KeyRing
 from verifier.settings import settings
-from verifier.store import engine, providers
+from verifier.store import engine
+from verifier.store import gateways as gateway_rows
 
 #: Messages under way at once in a process.
 THREADS: Final = 8
@@ -37,18 +38,13 @@ class Runtime:
         return frozenset(gateway.channel for gateway in self.gateways.values())
 
 
-def standing_name(gateway: str) -> str:
-    """The name under which a gateway's pause and breaker stand among the providers' rows."""
-    return f"gateway:{gateway}"
-
-
 @cache
 def runtime() -> Runtime:
     """This process's runtime; makes sure that every gateway has its row, so it can be paused."""
     current = config()
     built = registry.build(current, THREADS)
     with engine.transaction() as connection:
-        providers.register(connection, [standing_name(name) for name in built])
+        gateway_rows.register(connection, built)
     return Runtime(current, KeyRing.load(settings().keyring_path), built)
 
 

@@ -25,7 +25,7 @@ from verifier.gateways.base import Delivery, Receipt
 from verifier.reminders import standing, templates, verdict
 from verifier.reminders.outgoing import Later, Outgoing, Skip, examine
 from verifier.reminders.runtime import THREADS, Runtime, runtime
-from verifier.store import clock, operations, providers, reminders
+from verifier.store import clock, gateways, operations, providers, reminders
 from verifier.store.engine import transaction
 from verifier.transport import Deadline
 
@@ -166,7 +166,12 @@ class _MiniBatch:
             for name, wanted in sorted(Counter(m.gateway.name for m in leaving).items()):
                 rate = rows[name].qps
                 granted[name] = providers.reserve(
-                    connection, name, "send", want=wanted, rate=rate, burst=max(1, int(rate / 10))
+                    connection,
+                    gateways.row_name(name),
+                    "send",
+                    want=wanted,
+                    rate=rate,
+                    burst=max(1, int(rate / 10)),
                 )
         used: Counter[str] = Counter()
         paced: list[tuple[Outgoing, float]] = []

@@ -15,8 +15,7 @@ import structlog
 from sqlalchemy import Connection
 
 from verifier.gateways.base import Blame, Delivery, Receipt
-from verifier.reminders.runtime import standing_name
-from verifier.store import providers
+from verifier.store import gateways, providers
 
 _log = structlog.get_logger(__name__)
 
@@ -26,21 +25,21 @@ MOST_REFUSALS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the store says about the gateways."""
+    """What the store says about the gateways, by their names."""
 
     barred: frozenset[str]
     shaken: frozenset[str]  # has refused lately; an acceptance clears it
 
     def is_usable(self, gateway: str) -> bool:
-        return standing_name(gateway) not in self.barred
+        return gateway not in self.barred
 
 
 def read(connection: Connection) -> Standing:
     """The gateways' standing now."""
-    rows = [row for row in providers.get_all(connection) if row.name.startswith(standing_name(""))]
+    rows = gateways.get_all(connection).items()
     return Standing(
-        frozenset(r.name for r in rows if r.paused_at is not None or r.state == "suspended"),
-        frozenset(r.name for r in rows if r.failures),
+        frozenset(n for n, row in rows if row.paused_at is not None or row.state == "suspended"),
+        frozenset(n for n, row in rows if row.failures),
     )
 
 
@@ -53,11 +52,11 @@ def note(
     connection: Connection, gateway: str, receipts: Sequence[Receipt], before: Standing
 ) -> None:
     """Count refusals that are ours to mend; an acceptance in between clears the count."""
-    name = standing_name(gateway)
     refused = [receipt for receipt in receipts if refused_by_operator(receipt)]
     accepted = any(receipt.delivery is Delivery.ACCEPTED for receipt in receipts)
-    if not refused and not (accepted and name in before.shaken):
+    if not refused and not (accepted and gateway in before.shaken):
         return
+    name = gateways.row_name(gateway)
     row = providers.lock(connection, name)
     failures = (0 if accepted else row.failures) + len(refused)
     suspended = row.state == "suspended" or failures >= MOST_REFUSALS

@@ -1,4 +1,4 @@
-"""What the audit finds: set-based counts over users and open work. Reads only."""
+"""What the audit finds: set-based counts over users and messages. Reads only."""
 
 from __future__ import annotations
 
@@ -18,30 +18,6 @@ def standing(connection: Connection) -> Sequence[Row[Any]]:
             SELECT status, outcome, detail, lane, count(*) AS number FROM verifier.users
              GROUP BY status, outcome, detail, lane
              ORDER BY status, outcome, detail NULLS FIRST, lane
-        """)
-    ).all()
-
-
-def overdue(connection: Connection) -> Sequence[Row[Any]]:
-    """Open work past its deadline per lane and cause, with the oldest deadline.
-
-    What waits for a provider or a pause carries that in its lane, not in its row.
-    """
-    return connection.execute(
-        text("""
-            SELECT o.lane, c.cause, count(*) AS number, min(o.deadline_at) AS oldest
-              FROM verifier.open_verifications o
-              JOIN verifier.lanes l ON l.lane = o.lane
-             CROSS JOIN (SELECT verifier.verifier_now() AS now) n
-             CROSS JOIN LATERAL (SELECT CASE
-                     WHEN o.state = 'quarantined' THEN 'quarantined'
-                     WHEN o.held THEN 'paused'
-                     WHEN o.state = 'waiting' AND o.due_at > n.now THEN o.reason
-                     WHEN l.paused_at IS NOT NULL THEN 'paused'
-                     WHEN l.not_before > n.now THEN coalesce(l.not_before_reason, 'provider_down')
-                     ELSE o.reason END AS cause) c
-             WHERE o.deadline_at < n.now
-             GROUP BY o.lane, c.cause ORDER BY number DESC, o.lane, c.cause
         """)
     ).all()
 

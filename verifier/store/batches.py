@@ -61,16 +61,17 @@ def tally_settled(connection: Connection, ids: Sequence[int], outcomes: Sequence
     )
 
 
-def finish_completed(connection: Connection) -> int:
-    """Mark open batches done whose every item has settled; fold their tallies. Returns how many."""
+def finish_completed(connection: Connection, batch_id: int | None = None) -> int:
+    """Mark open batches (or this one) done whose every item has settled. Returns how many."""
     finished = connection.execute(
         text("""
             UPDATE verifier.batches b SET state = 'done', finished_at = verifier.verifier_now()
-             WHERE b.state = 'open'
+             WHERE b.state = 'open' AND (CAST(:batch AS bigint) IS NULL OR b.id = :batch)
                AND b.total <= (SELECT coalesce(sum(t.count), 0) FROM verifier.batch_tallies t
                                 WHERE t.batch_id = b.id)
             RETURNING b.id
-        """)
+        """),
+        {"batch": batch_id},
     ).scalars()
     return len(finished.all())
 
@@ -116,19 +117,6 @@ def tallies(connection: Connection, batch_id: int) -> dict[str, int]:
     return {row.outcome: row.number for row in rows}
 
 
-def waiting(connection: Connection, batch_id: int) -> Sequence[Row[Any]]:
-    """What a batch's unsettled items wait for: (state, reason, held, number, next due)."""
-    return connection.execute(
-        text("""
-            SELECT o.state, o.reason, o.held, count(*) AS number, min(o.due_at) AS due_at
-              FROM verifier.batch_items i
-              JOIN verifier.open_verifications o ON o.id = i.verification_id
-             WHERE i.batch_id = :batch GROUP BY o.state, o.reason, o.held ORDER BY number DESC
-        """),
-        {"batch": batch_id},
-    ).all()
-
-
 def listing(connection: Connection, limit: int = 20) -> Sequence[Row[Any]]:
     """The latest batches, newest first, with how many items settled."""
     return connection.execute(
@@ -142,15 +130,15 @@ def listing(connection: Connection, limit: int = 20) -> Sequence[Row[Any]]:
 
 
 def results(connection: Connection, batch_id: int) -> Any:
-    """Stream (platform, reference, outcome, detail, provider, settled_at, reason) of all items."""
+    """Stream all items of a batch: result or, while there is none, what they wait for."""
     return connection.execute(
         text("""
             SELECT u.platform, u.reference, v.outcome, v.detail, v.provider, v.attempts,
-                   v.settled_at, o.state AS open_state, o.reason, o.due_at, u.locale, u.time_zone
+                   v.settled_at, w.state AS open_state, w.cause, w.until
               FROM verifier.batch_items i
               JOIN verifier.users u ON u.id = i.user_id
               LEFT JOIN verifier.verifications v ON v.id = i.verification_id
-              LEFT JOIN verifier.open_verifications o ON o.id = i.verification_id
+              LEFT JOIN verifier.waiting w ON w.id = i.verification_id
              WHERE i.batch_id = :batch ORDER BY i.user_id
         """),
         {"batch": batch_id},

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from sqlalchemy import Connection, text
 
 from verifier.store.batches import tally_settled
 
+# A row is held when everybody who waits for it has paused: another running batch, or somebody who
+# asked interactively (priority 0), lets it go on.
+_SETTLE_HOLDS: Final = """
+    WITH mine AS MATERIALIZED (
+      SELECT o.user_id, o.id, o.priority FROM verifier.open_verifications o
+       WHERE {chosen} ORDER BY o.user_id FOR UPDATE OF o
+    ), wanted AS (
+      SELECT m.user_id, m.priority > 0 AND bool_and(b.paused_at IS NOT NULL) AS held
+        FROM mine m JOIN verifier.batch_items x ON x.verification_id = m.id
+        JOIN verifier.batches b ON b.id = x.batch_id
+             AND b.cancelled_at IS NULL AND b.state <> 'done'
+       GROUP BY m.user_id, m.priority
+    )
+    UPDATE verifier.open_verifications o SET held = w.held
+      FROM wanted w WHERE o.user_id = w.user_id AND o.held <> w.held
+"""
+_OF_BATCH: Final = text(
+    _SETTLE_HOLDS.format(
+        chosen="o.id IN (SELECT verification_id FROM verifier.batch_items WHERE batch_id = :batch)"
+    )
+)
+_OF_IDS: Final = text(_SETTLE_HOLDS.format(chosen="o.id = ANY(:ids)"))
+
 
 def pause(connection: Connection, batch_id: int, *, by: str, reason: str | None) -> int:
-    """Hold the batch's waiting rows, unless another running batch wants them too. Returns held."""
+    """Hold the batch's rows, unless somebody else wants them too. Returns how many were held."""
     connection.execute(
         text("""
             UPDATE verifier.batches SET paused_at = coalesce(paused_at, verifier.verifier_now()),
@@ -16,22 +41,7 @@ def pause(connection: Connection, batch_id: int, *, by: str, reason: str | None)
         """),
         {"batch": batch_id, "by": by, "reason": reason},
     )
-    return connection.execute(
-        text("""
-            WITH mine AS MATERIALIZED (
-              SELECT o.user_id FROM verifier.open_verifications o
-                JOIN verifier.batch_items i ON i.verification_id = o.id
-               WHERE i.batch_id = :batch AND NOT o.held AND o.priority > 0
-                 AND NOT EXISTS (
-                     SELECT FROM verifier.batch_items x JOIN verifier.batches b ON b.id = x.batch_id
-                      WHERE x.verification_id = o.id AND b.paused_at IS NULL
-                        AND b.cancelled_at IS NULL AND b.state <> 'done')
-               ORDER BY o.user_id FOR UPDATE OF o)
-            UPDATE verifier.open_verifications o SET held = true
-              FROM mine WHERE o.user_id = mine.user_id
-        """),
-        {"batch": batch_id},
-    ).rowcount
+    return connection.execute(_OF_BATCH, {"batch": batch_id}).rowcount
 
 
 def resume(connection: Connection, batch_id: int) -> int:
@@ -43,17 +53,7 @@ def resume(connection: Connection, batch_id: int) -> int:
         """),
         {"batch": batch_id},
     )
-    return connection.execute(
-        text("""
-            WITH mine AS MATERIALIZED (
-              SELECT o.user_id FROM verifier.open_verifications o
-                JOIN verifier.batch_items i ON i.verification_id = o.id
-               WHERE i.batch_id = :batch AND o.held ORDER BY o.user_id FOR UPDATE OF o)
-            UPDATE verifier.open_verifications o SET held = false
-              FROM mine WHERE o.user_id = mine.user_id
-        """),
-        {"batch": batch_id},
-    ).rowcount
+    return connection.execute(_OF_BATCH, {"batch": batch_id}).rowcount
 
 
 def mark_cancelled(connection: Connection, batch_id: int) -> None:
@@ -87,9 +87,26 @@ def cancel_chunk(connection: Connection, batch_id: int, size: int) -> int:
     on; this batch's item then points to a cancelled verification of its own. What is being called
     right now is left to finish. Items that were never loaded are cancelled the same way.
     """
-    rows = connection.execute(
+    # One canceller at a time: what the other has ended is seen by the statements after this one.
+    connection.execute(
+        text("SELECT FROM verifier.batches WHERE id = :batch FOR NO KEY UPDATE"),
+        {"batch": batch_id},
+    )
+    # Lock first, look afterwards: whoever was joining a row has then committed, and is seen.
+    locked = list(
+        connection.scalars(
+            text("""
+                SELECT o.id FROM verifier.open_verifications o
+                  JOIN verifier.batch_items i ON i.verification_id = o.id
+                 WHERE i.batch_id = :batch AND o.state <> 'claimed'
+                 ORDER BY o.user_id LIMIT :size FOR UPDATE OF o
+            """),
+            {"batch": batch_id, "size": size},
+        )
+    )
+    gone = connection.execute(
         text("""
-            SELECT i.user_id, i.verification_id AS id, o.user_id AS open_user, u.lane, u.version,
+            SELECT i.user_id, i.verification_id AS id, u.lane, u.version,
                    coalesce(o.created_at, verifier.verifier_now()) AS created_at,
                    coalesce(o.attempts, 0) AS attempts,
                    o.id IS NOT NULL AND (o.priority = 0 OR EXISTS (
@@ -100,25 +117,14 @@ def cancel_chunk(connection: Connection, batch_id: int, size: int) -> int:
               JOIN verifier.users u ON u.id = i.user_id
               LEFT JOIN verifier.open_verifications o ON o.id = i.verification_id
              WHERE i.batch_id = :batch
-               AND (o.state <> 'claimed' OR (o.id IS NULL AND NOT EXISTS (
+               AND (o.id = ANY(:locked) OR (o.id IS NULL AND NOT EXISTS (
                     SELECT FROM verifier.verifications v WHERE v.id = i.verification_id)))
              ORDER BY i.user_id LIMIT :size
         """),
-        {"batch": batch_id, "size": size},
+        {"batch": batch_id, "locked": locked, "size": size},
     ).all()
-    if not rows:
+    if not gone:
         return 0
-    # Locked second, by what was seen: a row that was claimed or settled meanwhile drops out.
-    locked = set(
-        connection.scalars(
-            text("""
-                SELECT id FROM verifier.open_verifications
-                 WHERE user_id = ANY(:users) AND state <> 'claimed' ORDER BY user_id FOR UPDATE
-            """),
-            {"users": [row.open_user for row in rows if row.open_user is not None]},
-        )
-    )
-    gone = [row for row in rows if row.open_user is None or row.id in locked]
     shared = [row for row in gone if row.shared]
     ended = [(row, row.id) for row in gone if not row.shared]
     if shared:
@@ -133,6 +139,7 @@ def cancel_chunk(connection: Connection, batch_id: int, size: int) -> int:
         )
         new_ids = {row.user_id: row.verification_id for row in fresh}
         ended += [(row, new_ids[row.user_id]) for row in shared]
+        connection.execute(_OF_IDS, {"ids": [row.id for row in shared]})
     connection.execute(
         text("""
             INSERT INTO verifier.verifications

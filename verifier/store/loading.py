@@ -130,7 +130,7 @@ def count_listed(connection: Connection, keys: Sequence[tuple[str, str]]) -> dic
 def _lock_without_snapshot(connection: Connection, batch_id: int) -> bool:
     """Lock the batch; whether its snapshot is still to be taken."""
     return not connection.execute(
-        text("SELECT snapshot_taken FROM verifier.batches WHERE id = :batch FOR UPDATE"),
+        text("SELECT snapshot_taken FROM verifier.batches WHERE id = :batch FOR NO KEY UPDATE"),
         {"batch": batch_id},
     ).scalar_one()
 
@@ -165,7 +165,8 @@ def load_chunk(connection: Connection, batch_id: int, size: int) -> bool:
     that dies is resumed by anybody. Opens the batch when the last item is loaded.
     """
     batch = connection.execute(
-        text("SELECT * FROM verifier.batches WHERE id = :batch FOR UPDATE"), {"batch": batch_id}
+        text("SELECT * FROM verifier.batches WHERE id = :batch FOR NO KEY UPDATE"),
+        {"batch": batch_id},
     ).one()
     if batch.state != "loading" or not batch.snapshot_taken:
         return False
@@ -194,7 +195,8 @@ def load_chunk(connection: Connection, batch_id: int, size: int) -> bool:
     done = 0
     while done < top.number:
         # A user may settle between the insert and the join: then neither finds a row, and the
-        # next round opens a new one. Each round sees what was committed before it.
+        # next round opens a new one. Each round sees what was committed before it, and the foreign
+        # key of the items holds that every user is there.
         done += connection.execute(_OPEN, span).rowcount
         done += connection.execute(_JOIN, span).rowcount
     connection.execute(text("UPDATE verifier.batches SET loaded_to = :to WHERE id = :batch"), span)

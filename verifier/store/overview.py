@@ -8,21 +8,6 @@ from typing import Any
 from sqlalchemy import Connection, Row, text
 
 
-def overdue(connection: Connection, limit: int, after: int = 0) -> Sequence[Row[Any]]:
-    """Open verifications past their deadline with their cause, by id, after ``after``."""
-    return connection.execute(
-        text("""
-            SELECT o.id, u.platform, u.reference, o.lane, o.state, o.reason, o.held, o.attempts,
-                   o.created_at, o.deadline_at, o.due_at, o.escalated_at,
-                   verifier.verifier_now() AS now
-              FROM verifier.open_verifications o JOIN verifier.users u ON u.id = o.user_id
-             WHERE o.deadline_at < verifier.verifier_now() AND o.id > :after
-             ORDER BY o.id LIMIT :limit
-        """),
-        {"limit": limit, "after": after},
-    ).all()
-
-
 def quarantined(connection: Connection, limit: int) -> Sequence[Row[Any]]:
     """Open verifications that were present at three crashes: (platform, reference, lane)."""
     return connection.execute(

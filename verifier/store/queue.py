@@ -18,7 +18,7 @@ from verifier.outcomes import Lane
 
 _CANDIDATE: Final = """
     SELECT o.id, o.user_id, o.lane, u.lane AS user_lane, o.history, o.attempts, o.crashes,
-           o.attempt_id, o.attempt_started_at, o.created_at, o.deadline_at, u.platform,
+           o.attempt_id, o.attempt_started_at, u.platform,
            u.reference, u.version, u.phone, u.name, u.name_raw, u.id_number, u.id_number_index,
            verifier.verifier_now() AS now
       FROM verifier.open_verifications o JOIN verifier.users u ON u.id = o.user_id
@@ -223,10 +223,13 @@ def postpone(connection: Connection, rows: Sequence[Postponed]) -> None:
     )
 
 
-def release(connection: Connection, token: int, ids: Sequence[int]) -> int:
+def release(
+    connection: Connection, token: int, ids: Sequence[int], *, quarantine: bool = False
+) -> int:
     """Give back claimed rows whose call was never started. Returns how many were still ours.
 
-    Their attempts end as ``released`` and their billed slots are free again.
+    Their attempts end as ``released`` and their billed slots are free again. With ``quarantine``
+    an operator has to look before they are tried again.
     """
     rows = connection.execute(
         text("""
@@ -234,11 +237,13 @@ def release(connection: Connection, token: int, ids: Sequence[int]) -> int:
               SELECT user_id FROM verifier.open_verifications
                WHERE token = :token AND id = ANY(:ids) ORDER BY user_id FOR UPDATE)
             UPDATE verifier.open_verifications o
-               SET state = 'waiting', token = NULL, lease_until = NULL, attempts = o.attempts - 1
+               SET state = CASE WHEN :quarantine THEN 'quarantined' ELSE 'waiting' END,
+                   reason = CASE WHEN :quarantine THEN 'quarantined' ELSE o.reason END,
+                   token = NULL, lease_until = NULL, attempts = o.attempts - 1
               FROM mine WHERE o.user_id = mine.user_id
             RETURNING o.attempt_id, o.attempt_started_at, o.id, o.user_id
         """),
-        {"token": token, "ids": list(ids)},
+        {"token": token, "ids": list(ids), "quarantine": quarantine},
     ).all()
     connection.execute(
         text("""
@@ -278,11 +283,12 @@ def free_billed_slots(
     )
 
 
-def release_expired(connection: Connection, limit: int = 1000) -> int:
+def release_expired(connection: Connection, zone: str, limit: int = 1000) -> int:
     """Give back rows whose lease ran out: their worker died, hung or lost its connection.
 
-    Whether the vendor was asked is unknown: the attempt stays open as ``lost`` for the answer of a
-    worker that comes back, and its billed slot stays taken. At the third crash the row is
+    Whether the vendor was asked is unknown: the attempt is ``lost`` and maybe billed, its slot
+    stays taken, and it stands in the history like a call without an answer (``zone``: of the
+    business day). A worker that comes back may still complete it. At the third crash the row is
     quarantined for an operator.
     """
     return connection.execute(
@@ -291,19 +297,24 @@ def release_expired(connection: Connection, limit: int = 1000) -> int:
               SELECT user_id FROM verifier.open_verifications
                WHERE state = 'claimed' AND lease_until < clock_timestamp()
                ORDER BY user_id LIMIT :limit FOR UPDATE SKIP LOCKED
-            ), freed AS (
-              UPDATE verifier.open_verifications o
-                 SET state = CASE WHEN o.crashes >= 2 THEN 'quarantined' ELSE 'waiting' END,
-                     reason = CASE WHEN o.crashes >= 2 THEN 'quarantined' ELSE 'lease_expired' END,
-                     crashes = o.crashes + 1, token = NULL, lease_until = NULL
-                FROM gone WHERE o.user_id = gone.user_id
-              RETURNING o.attempt_id, o.attempt_started_at
+            ), lost AS (
+              UPDATE verifier.attempts a SET state = 'lost', billed = 'maybe'
+                FROM gone JOIN verifier.open_verifications o USING (user_id)
+               WHERE a.id = o.attempt_id AND a.started_at = o.attempt_started_at
+                 AND a.state = 'started'
+              RETURNING a.user_id, jsonb_build_object(
+                'v', a.data_version, 'p', a.provider, 'o', 'TIMEOUT', 'd', 'LOST', 'b', 'maybe',
+                'day', CAST(a.started_at AT TIME ZONE :zone AS date)) AS entry
             )
-            UPDATE verifier.attempts a SET state = 'lost'
-              FROM freed WHERE a.id = freed.attempt_id AND a.started_at = freed.attempt_started_at
-               AND a.state = 'started'
+            UPDATE verifier.open_verifications o
+               SET state = CASE WHEN o.crashes >= 2 THEN 'quarantined' ELSE 'waiting' END,
+                   reason = CASE WHEN o.crashes >= 2 THEN 'quarantined' ELSE 'lease_expired' END,
+                   crashes = o.crashes + 1, token = NULL, lease_until = NULL,
+                   history = o.history || coalesce(
+                       (SELECT lost.entry FROM lost WHERE lost.user_id = o.user_id), '[]')
+              FROM gone WHERE o.user_id = gone.user_id
         """),
-        {"limit": limit},
+        {"limit": limit, "zone": zone},
     ).rowcount
 
 
@@ -322,41 +333,51 @@ def due_per_lane(connection: Connection, limit: int) -> dict[Lane, int]:
     return {Lane(row.lane): row.due for row in rows if row.due}
 
 
-def open_one(
-    connection: Connection, user_id: int, *, priority: int, deadline_hours: int
-) -> Row[Any]:
-    """Create, join or promote the open verification of a user; returns (id, state, due_at, now).
-
-    An operator's or a person's own request brings a waiting row's due time forward and frees it
-    from quarantine; what is being called right now is joined.
-    """
-    while True:
-        row = connection.execute(
+def open_one(connection: Connection, user_id: int, *, priority: int, deadline_hours: int) -> int:
+    """Create, join or promote the open verification of an existing user; returns its id."""
+    for _ in range(10):
+        connection.execute(
             text("""
-                INSERT INTO verifier.open_verifications AS o
+                INSERT INTO verifier.open_verifications
                        (user_id, id, lane, priority, due_at, turn_at, reason, deadline_at)
                 SELECT u.id, nextval('verifier.verification_ids'), u.lane, :priority, n.now,
                        verifier.turn_at(n.now, :priority), 'new',
                        n.now + make_interval(hours => :hours)
                   FROM verifier.users u CROSS JOIN (SELECT verifier.verifier_now() AS now) n
                  WHERE u.id = :user
-                ON CONFLICT (user_id) DO UPDATE
-                   SET priority = least(o.priority, excluded.priority),
-                       held = false,
-                       state = CASE o.state WHEN 'quarantined' THEN 'waiting' ELSE o.state END,
-                       crashes = CASE o.state WHEN 'quarantined' THEN 0 ELSE o.crashes END,
-                       due_at = CASE WHEN o.reason IN ('daily_cap', 'next_day')
-                                     THEN o.due_at ELSE least(o.due_at, excluded.due_at) END,
-                       turn_at = verifier.turn_at(
-                           CASE WHEN o.reason IN ('daily_cap', 'next_day')
-                                THEN o.due_at ELSE least(o.due_at, excluded.due_at) END,
-                           least(o.priority, excluded.priority))
-                RETURNING o.id, o.state, o.due_at, o.reason
+                ON CONFLICT (user_id) DO NOTHING
             """),
             {"user": user_id, "priority": priority, "hours": deadline_hours},
-        ).one_or_none()
-        if row is not None:
-            return row
+        )
+        # The one that was in the way may settle before it is promoted: then a new one is opened.
+        found = promote(connection, user_id, priority=priority)
+        if found is not None:
+            return found
+    raise LookupError(f"user {user_id} does not exist")
+
+
+def promote(connection: Connection, user_id: int, *, priority: int) -> int | None:
+    """Bring a user's open verification forward and out of quarantine; its id, None if none is open.
+
+    What is being called right now is joined. A wait for the next business day is kept: it guards
+    money and the vendors' daily limits.
+    """
+    return connection.execute(
+        text("""
+            UPDATE verifier.open_verifications o
+               SET priority = least(o.priority, :priority), held = false,
+                   state = CASE o.state WHEN 'quarantined' THEN 'waiting' ELSE o.state END,
+                   crashes = CASE o.state WHEN 'quarantined' THEN 0 ELSE o.crashes END,
+                   reason = CASE o.state WHEN 'quarantined' THEN 'new' ELSE o.reason END,
+                   due_at = due.at, turn_at = verifier.turn_at(due.at, least(o.priority, :priority))
+              FROM (SELECT user_id,
+                           CASE WHEN reason IN ('daily_cap', 'next_day') THEN due_at
+                                ELSE least(due_at, verifier.verifier_now()) END AS at
+                      FROM verifier.open_verifications WHERE user_id = :user FOR NO KEY UPDATE) due
+             WHERE o.user_id = due.user_id RETURNING o.id
+        """),
+        {"user": user_id, "priority": priority},
+    ).scalar_one_or_none()
 
 
 def bring_forward(connection: Connection, batch_id: int) -> int:
@@ -370,6 +391,7 @@ def bring_forward(connection: Connection, batch_id: int) -> int:
                ORDER BY o.user_id FOR UPDATE OF o)
             UPDATE verifier.open_verifications o
                SET state = 'waiting', crashes = 0,
+                   reason = CASE o.state WHEN 'quarantined' THEN 'new' ELSE o.reason END,
                    due_at = least(o.due_at, verifier.verifier_now()),
                    turn_at = verifier.turn_at(least(o.due_at, verifier.verifier_now()), o.priority)
               FROM mine WHERE o.user_id = mine.user_id
@@ -386,18 +408,3 @@ def escalate_overdue(connection: Connection) -> int:
              WHERE escalated_at IS NULL AND deadline_at < verifier.verifier_now()
         """)
     ).rowcount
-
-
-def waiting_by_reason(connection: Connection) -> Sequence[Row[Any]]:
-    """All open work: (lane, state, reason, held, number, due now, overdue, oldest, next due)."""
-    return connection.execute(
-        text("""
-            SELECT o.lane, o.state, o.reason, o.held, count(*) AS number,
-                   count(*) FILTER (WHERE o.due_at <= n.now AND o.state = 'waiting') AS due,
-                   count(*) FILTER (WHERE o.deadline_at < n.now) AS overdue,
-                   min(o.created_at) AS oldest, min(o.due_at) AS next_due
-              FROM verifier.open_verifications o
-             CROSS JOIN (SELECT verifier.verifier_now() AS now) n
-             GROUP BY 1, 2, 3, 4 ORDER BY o.lane, number DESC
-        """)
-    ).all()

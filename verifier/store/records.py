@@ -104,7 +104,7 @@ def _complete_attempts(connection: Connection, attempts: Sequence[CompletedAttem
     if not attempts:
         return
     ordered = sorted(attempts, key=lambda attempt: attempt.id)
-    connection.execute(
+    completed = connection.execute(
         text("""
             UPDATE verifier.attempts a
                SET state = 'completed', outcome = c.outcome, detail = c.detail, billed = c.billed,
@@ -118,6 +118,7 @@ def _complete_attempts(connection: Connection, attempts: Sequence[CompletedAttem
                    AS c (id, started_at, outcome, detail, billed, code, request_id, http_status,
                          milliseconds)
              WHERE a.id = c.id AND a.started_at = c.started_at AND a.state IN ('started', 'lost')
+            RETURNING a.verification_id, a.started_at, a.billed
         """),
         {
             "ids": [a.id for a in ordered],
@@ -131,9 +132,10 @@ def _complete_attempts(connection: Connection, attempts: Sequence[CompletedAttem
             "milliseconds": [a.milliseconds for a in ordered],
         },
     )
-    unbilled = [a for a in ordered if a.billed is Billed.NO]
+    # Only what this statement completed: a repeated flush must not free another attempt's slot.
+    unbilled = [row for row in completed if row.billed == Billed.NO]
     free_billed_slots(
-        connection, [a.verification_id for a in unbilled], [a.started_at for a in unbilled]
+        connection, [row.verification_id for row in unbilled], [row.started_at for row in unbilled]
     )
 
 

@@ -35,6 +35,7 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.types import UserDefinedType
 
+from verifier.guidance import WaitingReason
 from verifier.outcomes import RESULTS, UNRESOLVED, Billed, Lane, Outcome
 
 SCHEMA = "verifier"
@@ -175,6 +176,9 @@ batches = Table(
     UniqueConstraint("caller", "idempotency_key"),
     CheckConstraint(_one_of("state", ("loading", "open", "done")), name="state"),
     CheckConstraint("(state = 'done') = (finished_at IS NOT NULL)", name="finished"),
+    CheckConstraint("priority BETWEEN 0 AND 3", name="priority"),
+    CheckConstraint("total >= 0 AND unknown >= 0", name="counts"),
+    CheckConstraint("deadline_hours BETWEEN 1 AND 8760", name="deadline_hours"),
     Index("batches_unfinished_idx", "id", postgresql_where=text("state <> 'done'")),
     comment="One request to verify many: loading, open, done. A key belongs to a caller.",
 )
@@ -183,7 +187,7 @@ batch_items = Table(
     "batch_items",
     metadata,
     Column("batch_id", BigInteger, ForeignKey("batches.id", ondelete="CASCADE"), nullable=False),
-    Column("user_id", BigInteger, nullable=False),
+    Column("user_id", BigInteger, ForeignKey("users.id"), nullable=False),
     Column("verification_id", BigInteger, nullable=False),
     PrimaryKeyConstraint("batch_id", "user_id"),
     Index(None, "verification_id"),
@@ -237,6 +241,7 @@ open_verifications = Table(
     ),
     CheckConstraint(_one_of("lane", _LANES), name="lane"),
     CheckConstraint("priority BETWEEN 0 AND 3", name="priority"),
+    CheckConstraint(_one_of("reason", WaitingReason), name="reason"),
     Index(
         "open_verifications_claim_idx",
         "lane",
@@ -304,6 +309,9 @@ attempts = Table(
         "(state = 'completed') = (outcome IS NOT NULL) AND (outcome IS NULL OR billed IS NOT NULL)",
         name="completed_has_outcome",
     ),
+    CheckConstraint(
+        "(state IN ('completed', 'released')) = (completed_at IS NOT NULL)", name="ended"
+    ),
     Index(None, "verification_id"),
     postgresql_partition_by="RANGE (started_at)",
     comment="Calls to providers: written before the call, completed after it. 'lost': the worker "
@@ -332,6 +340,7 @@ lanes = Table(
     Column("paused_by", Text),
     Column("pause_reason", Text),
     CheckConstraint(_one_of("lane", _LANES), name="lane"),
+    CheckConstraint(_one_of("not_before_reason", WaitingReason), name="not_before_reason"),
 )
 
 lane_slots = Table(
@@ -345,6 +354,7 @@ lane_slots = Table(
     PrimaryKeyConstraint("lane", "slot"),
     CheckConstraint(_one_of("state", ("free", "rung", "held")), name="state"),
     CheckConstraint("(state = 'free') = (expires_at IS NULL)", name="lease"),
+    CheckConstraint("(state = 'held') = (token IS NOT NULL)", name="token"),
     comment="Bounds the drains of a lane: rung (a message is on its way) or held (a drain runs).",
 )
 
@@ -362,6 +372,7 @@ providers = Table(
     Column("paused_by", Text),
     Column("pause_reason", Text),
     CheckConstraint(_one_of("state", ("closed", "open", "suspended")), name="state"),
+    CheckConstraint("state <> 'open' OR not_before IS NOT NULL", name="open_has_an_end"),
     comment="The breaker of each provider. suspended: our account there needs an operator.",
 )
 
@@ -389,6 +400,9 @@ job_runs = Table(
     PrimaryKeyConstraint("job", "period"),
     CheckConstraint(_one_of("state", ("running", "done")), name="state"),
     CheckConstraint("(state = 'done') = (finished_at IS NOT NULL)", name="finished"),
+    CheckConstraint(
+        "state = 'done' OR (token IS NOT NULL AND lease_until IS NOT NULL)", name="lease"
+    ),
     comment="Once per period, whatever the beats do: the row is the guard.",
 )
 
@@ -435,6 +449,11 @@ reminders = Table(
         "OR (client_reference IS NOT NULL AND gateway IS NOT NULL AND sending_at IS NOT NULL)",
         name="sending_is_written_down",
     ),
+    CheckConstraint("(state IN ('planned', 'sending')) = (ended_at IS NULL)", name="ended"),
+    CheckConstraint(
+        "state <> 'sending' OR (token IS NOT NULL AND lease_until IS NOT NULL)", name="lease"
+    ),
+    CheckConstraint("step >= 1", name="step"),
     CheckConstraint(_one_of("outcome", RESULTS), name="outcome"),
     Index("reminders_due_idx", "due_at", postgresql_where=text("state = 'planned'")),
     Index("reminders_sending_idx", "sending_at", postgresql_where=text("state = 'sending'")),

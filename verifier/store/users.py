@@ -109,18 +109,20 @@ def update(connection: Connection, people: Sequence[SealedUser], *, identity_cha
     )
 
 
+# LIMIT 1 makes it a look-up for each user shown: joined, a late page would read all open work.
 _VIEW: Final = """
     SELECT u.id, u.platform, u.reference, u.version, u.phone, u.name, u.id_number, u.email,
            u.push_token, u.lane, u.province, u.birth_decade, u.locale, u.time_zone, u.bound_at,
            u.consent_at, u.status, u.outcome, u.detail, u.checked_at, u.data_changed_at,
-           u.created_at, o.id AS verification_id, o.state AS open_state, o.reason, o.due_at,
-           o.deadline_at, o.held, o.attempts, o.priority, verifier.verifier_now() AS now
-      FROM verifier.users u LEFT JOIN verifier.open_verifications o ON o.user_id = u.id
+           u.created_at, w.id AS verification_id, w.state AS open_state, w.cause, w.until,
+           w.due_at, w.deadline_at, w.now
+      FROM verifier.users u
+      LEFT JOIN LATERAL (SELECT * FROM verifier.waiting o WHERE o.user_id = u.id LIMIT 1) w ON true
 """
 
 
 def find(connection: Connection, platform: str, reference: str) -> Row[Any] | None:
-    """One user with its open verification, if any."""
+    """One user with its open verification, if any: what it waits for, and until when."""
     return connection.execute(
         text(_VIEW + "WHERE u.platform = :platform AND u.reference = :reference"),
         {"platform": platform, "reference": reference},

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from verifier.config import config
 from verifier.store import batches, holding, loading, queue
 from verifier.store.engine import transaction
 from verifier.verification import ring, submit
+from verifier.verification.batches import end_cancelled
 
 #: Rows a sweep handles at once, and how many rounds it makes; the next sweep does the rest.
 _CHUNK = 1000
@@ -36,34 +38,23 @@ def sweep() -> dict[str, int]:
     swept = Swept()
     for _ in range(_ROUNDS):
         with transaction() as connection:
-            released = queue.release_expired(connection, _CHUNK)
+            released = queue.release_expired(connection, config().business_time_zone, _CHUNK)
         swept.released += released
         if released < _CHUNK:
             break
+    swept.rung = ring.ring_lanes()  # before what may take long
     with transaction() as connection:
         unloaded = loading.unfinished_loads(connection)
         cancelled = holding.cancelled_unfinished(connection)
     for batch in unloaded:
-        submit.load(batch)
+        submit.load(batch, most=_ROUNDS)
         swept.loaded += 1
     for batch in cancelled:
-        swept.cancelled += cancel(batch)
+        swept.cancelled += end_cancelled(batch, most=_ROUNDS)
     with transaction() as connection:
         swept.folded = batches.fold_tallies(connection)
     with transaction() as connection:
         swept.finished = batches.finish_completed(connection)
         swept.escalated = queue.escalate_overdue(connection)
-    swept.rung = ring.ring_lanes()
+    swept.rung += ring.ring_lanes()
     return asdict(swept)
-
-
-def cancel(batch: int) -> int:
-    """End what a cancelled batch has waiting; what is in flight is left to the next sweep."""
-    ended = 0
-    for _ in range(_ROUNDS):
-        with transaction() as connection:
-            now = holding.cancel_chunk(connection, batch, _CHUNK)
-        ended += now
-        if now == 0:
-            break
-    return ended

@@ -10,17 +10,14 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from verifier.carriers.base import Answer, Person, Provider
-from verifier.identity.keyring import DecryptionError, KeyRing
+from verifier.identity.keyring import DecryptionError, KeyRing, UnknownKeyError
 from verifier.outcomes import Billed, Outcome
 from verifier.transport import Deadline
-from verifier.verification.jobs import Called, Job, Sealed
+from verifier.verification.jobs import Called, Job, NotCalled, Sealed
 
 _log = structlog.get_logger(__name__)
 
-#: What ``Answer.detail`` says when stored data cannot be decrypted: an operator's matter.
-UNREADABLE = "UNREADABLE"
-
-_Work = tuple[Job, Callable[[Job], Answer | None], "queue.SimpleQueue[Called]"]
+_Work = tuple[Job, Callable[[Job], Answer | NotCalled], "queue.SimpleQueue[Called]"]
 
 
 def open_person(keyring: KeyRing, sealed: Sealed, raw_name: bool) -> Person:
@@ -39,20 +36,20 @@ def open_person(keyring: KeyRing, sealed: Sealed, raw_name: bool) -> Person:
 
 def call(
     job: Job, keyring: KeyRing, providers: Mapping[str, Provider], timeout: float
-) -> Answer | None:
-    """Make the call of a job, or return None when its lease could end before the call's deadline.
+) -> Answer | NotCalled:
+    """Make the call of a job, unless its lease could end before the call's deadline.
 
     The deadline never passes the lease, and the transport checks the deadline before each write:
     a process that was paused in between cannot send what another worker may be sending now.
     """
     deadline = Deadline.after(timeout)
     if deadline.at > job.lease_at:
-        return None
+        return NotCalled.GIVEN_BACK
     try:
         person = open_person(keyring, job.sealed, job.raw_name)
-    except DecryptionError:
+    except (DecryptionError, UnknownKeyError):
         _log.error("stored data cannot be decrypted", verification=job.verification_id)
-        return Answer(Outcome.PROVIDER_ERROR, UNREADABLE, Billed.NO)
+        return NotCalled.UNREADABLE
     return providers[job.provider].verify(person, str(job.attempt_id), deadline)
 
 
@@ -80,7 +77,7 @@ class CallPool:
     def submit(
         self,
         job: Job,
-        make: Callable[[Job], Answer | None],
+        make: Callable[[Job], Answer | NotCalled],
         results: queue.SimpleQueue[Called],
     ) -> None:
         """Queue a job; its :class:`Called` arrives in ``results``."""
@@ -98,10 +95,10 @@ class CallPool:
             job, make, results = self._work.get()
             pause = job.call_at - time.monotonic()
             if (pause > 0 and self._give_back.wait(pause)) or self._give_back.is_set():
-                results.put(Called(job, None))
+                results.put(Called(job, NotCalled.GIVEN_BACK))
                 continue
             begun = time.monotonic()
-            answer: Answer | None = _BUG
+            answer: Answer | NotCalled = _BUG
             try:
                 answer = make(job)
             finally:

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row
@@ -92,10 +92,16 @@ def _blocked(now_standing: standing.Standing) -> NoneAvailable:
     return NoneAvailable(now_standing.back_at(), next(reasons, "provider_down"))
 
 
-def close_lane(connection: Connection, lane: Lane, blocked: NoneAvailable, now: datetime) -> None:
-    """Write down that nothing of the lane is worth a claim before a provider may be back."""
-    until = blocked.until or now + timedelta(seconds=LOOK_AGAIN_SECONDS)
-    lanes.set_not_before(connection, lane, until, blocked.reason)
+def close_lane(connection: Connection, runtime: Runtime, lane: Lane) -> None:
+    """Write down that nothing of the lane is worth a claim before a provider may be back.
+
+    Looks again first: an operator may have resumed the provider since the claim.
+    """
+    now_standing = standing.read(connection, runtime, lane)
+    if now_standing.choices and not now_standing.available and not now_standing.probes:
+        blocked = _blocked(now_standing)
+        until = blocked.until or now_standing.now + timedelta(seconds=LOOK_AGAIN_SECONDS)
+        lanes.set_not_before(connection, lane, until, blocked.reason)
 
 
 def _take_probe(

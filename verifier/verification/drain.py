@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import structlog
 from sqlalchemy import Connection, Row
-from sqlalchemy.exc import OperationalError
 
 from verifier.carriers.base import Answer
 from verifier.outcomes import Lane
@@ -26,16 +25,13 @@ from verifier.store.engine import transaction
 from verifier.verification import ring
 from verifier.verification.calls import call
 from verifier.verification.claim import Claimed, Source, claim, close_lane
-from verifier.verification.jobs import Called, Job, Uncalled
+from verifier.verification.jobs import Called, Job, NotCalled, Uncalled
 from verifier.verification.recording import Counts, flush
 from verifier.verification.route import NoneAvailable
 from verifier.verification.runtime import Runtime, new_token
 from verifier.verification.standing import Standing
 
 _log = structlog.get_logger(__name__)
-
-#: A flush that meets a deadlock or a broken connection is repeated so often: its writes are fenced.
-_FLUSH_TRIES: Final = 4
 
 #: How long results are gathered while the threads are busy anyway.
 _GATHER_SECONDS: Final = 0.02
@@ -72,7 +68,7 @@ def drain(runtime: Runtime, lane: Lane, stopping: Callable[[], bool]) -> dict[st
     token = new_token()
     held = engine.drain_seconds + runtime.longest_call() + 5.0
     with transaction() as connection:
-        queue.release_expired(connection)
+        queue.release_expired(connection, runtime.config.business_time_zone)
         if lanes.take_slot(connection, lane, token, held) is None:
             return {"lane": str(lane), "skipped": "no free slot"}
     runtime.pool.ensure_running()
@@ -83,7 +79,7 @@ def drain(runtime: Runtime, lane: Lane, stopping: Callable[[], bool]) -> dict[st
         _pipeline(runtime, lane, state, stopping)
     finally:
         _give_back_rest(runtime, state)
-        _free_slot(lane, state)
+        _free_slot(runtime, lane, state)
     progress = state.counts.settled + state.counts.returned > 0
     if progress and state.blocked is None and not stopping():
         ring.ring_lanes()
@@ -168,7 +164,7 @@ def _dispatch(runtime: Runtime, state: _State, claimed: Claimed) -> None:
         )
 
 
-def _make_call(runtime: Runtime, timeout: float, job: Job) -> Answer | None:
+def _make_call(runtime: Runtime, timeout: float, job: Job) -> Answer | NotCalled:
     return call(job, runtime.keyring, runtime.providers, timeout)
 
 
@@ -199,21 +195,10 @@ def _take(state: _State, result: Called) -> None:
 
 
 def _flush(runtime: Runtime, state: _State) -> None:
-    """Record what is done. Repeated on a deadlock or a lost connection; the fence makes it safe."""
+    """Record what is done."""
     if not state.done:
         return
-    for attempt in range(1, _FLUSH_TRIES + 1):
-        counts = Counts(**asdict(state.counts))
-        try:
-            with transaction() as connection:
-                flush(connection, runtime, state.token, state.done, state.standing, counts)
-        except OperationalError:
-            if attempt == _FLUSH_TRIES:
-                raise
-            time.sleep(0.1 * attempt)
-        else:
-            state.counts = counts
-            break
+    state.counts = flush(runtime, state.token, state.done, state.standing, state.counts)
     state.done.clear()
     state.flushed_at = time.monotonic()
 
@@ -229,10 +214,10 @@ def _give_back_rest(runtime: Runtime, state: _State) -> None:
     _flush(runtime, state)
 
 
-def _free_slot(lane: Lane, state: _State) -> None:
+def _free_slot(runtime: Runtime, lane: Lane, state: _State) -> None:
     with transaction() as connection:
-        if state.blocked is not None and state.standing is not None:
-            close_lane(connection, lane, state.blocked, state.standing.now)
+        if state.blocked is not None:
+            close_lane(connection, runtime, lane)
         lanes.free_slot(connection, lane, state.token)
         if state.counts.settled:
             batches.finish_completed(connection)

@@ -38,14 +38,13 @@ def attend(runtime: Runtime, verification_id: int, stopping: Callable[[], bool])
                 lambda connection, _limit: queue.lock_one(connection, verification_id),
                 share="interactive",
             )
-            if claimed.blocked is not None and claimed.standing is not None:
-                close_lane(connection, lane, claimed.blocked, claimed.standing.now)
+            if claimed.blocked is not None:
+                close_lane(connection, runtime, lane)
         done: list[Called | Uncalled] = list(claimed.uncalled)
         done += [_call(runtime, job) for job in claimed.jobs]
         if not done:
             break
-        with transaction() as connection:
-            flush(connection, runtime, token, done, claimed.standing, counts)
+        counts = flush(runtime, token, done, claimed.standing, counts)
     return {
         "verification": verification_id,
         "called": counts.called,

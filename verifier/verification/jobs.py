@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -40,12 +41,19 @@ class Job:
     raw_name: bool = False
 
 
+class NotCalled(enum.Enum):
+    """Why a claimed job was not called: nothing left this machine and nobody was asked."""
+
+    GIVEN_BACK = "told to stop, or the lease would end before the call"
+    UNREADABLE = "the stored data cannot be decrypted with this process's key ring"
+
+
 @dataclass(frozen=True, slots=True)
 class Called:
-    """A job whose call ended. ``answer`` is None when it was never started."""
+    """A job that ended: with the provider's answer, or without a call."""
 
     job: Job
-    answer: Answer | None
+    answer: Answer | NotCalled
     milliseconds: int = 0
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 
 from verifier.clock import business_date
-from verifier.outcomes import UNRESOLVED, Outcome
+from verifier.errors import StoreUnavailableError
+from verifier.outcomes import Outcome
 from verifier.resilience import breaker as breakers
 from verifier.store import clock, providers, queue, records
-from verifier.verification.calls import UNREADABLE
+from verifier.store.engine import transaction
 from verifier.verification.decide import Settle, Verdict, decide
-from verifier.verification.jobs import Called, Job, Uncalled
+from verifier.verification.jobs import Called, Job, NotCalled, Uncalled
 from verifier.verification.past import Past, extend
 from verifier.verification.runtime import Runtime
 from verifier.verification.standing import Standing, breaker_of
@@ -36,7 +40,37 @@ class Counts:
         self.lost += recorded.lost
 
 
+#: A flush that meets a deadlock or a broken connection is repeated so often: its writes are fenced.
+_FLUSH_TRIES: Final = 4
+
+
 def flush(
+    runtime: Runtime,
+    token: int,
+    done: Sequence[Called | Uncalled],
+    now_standing: Standing | None,
+    counts: Counts,
+) -> Counts:
+    """Write everything in ``done`` in one transaction; returns ``counts`` with it added.
+
+    Repeated on a deadlock or a lost connection, also when a commit's answer was lost: an answer
+    that was paid for must not be dropped for a hiccup. Raises OperationalError after a few tries.
+    """
+    for attempt in range(1, _FLUSH_TRIES + 1):
+        added = replace(counts)
+        try:
+            with transaction() as connection:
+                _write(connection, runtime, token, done, now_standing, added)
+        except (OperationalError, StoreUnavailableError):
+            if attempt == _FLUSH_TRIES:
+                raise
+            time.sleep(0.1 * 4 ** (attempt - 1))
+        else:
+            return added
+    return counts
+
+
+def _write(
     connection: Connection,
     runtime: Runtime,
     token: int,
@@ -44,7 +78,6 @@ def flush(
     now_standing: Standing | None,
     counts: Counts,
 ) -> None:
-    """Write everything in ``done``. Safe to repeat after a commit whose answer was lost."""
     now = clock.now(connection)
     zone = runtime.config.zone
     available = now_standing.available if now_standing else frozenset()
@@ -56,7 +89,7 @@ def flush(
             _add(written, item, item.past, verdict)
             continue
         job, answer = item.job, item.answer
-        if answer is None:
+        if isinstance(answer, NotCalled):
             continue
         answers.setdefault(job.provider, []).append(item)
         written.attempts.append(
@@ -87,18 +120,16 @@ def flush(
             ),
         )
         answered = {p.provider for p in past if p.outcome.is_result}
-        if answer.detail == UNREADABLE:
-            _add(written, job, past, Settle(UNRESOLVED, UNREADABLE, None))
-        else:
-            has_raw_name = job.sealed.name_raw is not None
-            verdict = decide(past, available - answered, now, zone, has_raw_name)
-            _add(written, job, past, verdict)
+        has_raw_name = job.sealed.name_raw is not None
+        _add(written, job, past, decide(past, available - answered, now, zone, has_raw_name))
     counts.called += len(written.attempts)
     _step_breakers(connection, answers, now_standing)
     counts.add(records.record(connection, written))
-    unstarted = [i.job.verification_id for i in done if isinstance(i, Called) and i.answer is None]
-    if unstarted:
-        counts.released += queue.release(connection, token, unstarted)
+    for why in NotCalled:
+        ids = [i.job.verification_id for i in done if isinstance(i, Called) and i.answer is why]
+        if ids:
+            unreadable = why is NotCalled.UNREADABLE
+            counts.released += queue.release(connection, token, ids, quarantine=unreadable)
 
 
 def _add(
@@ -136,7 +167,7 @@ def _step_breakers(
         outcomes: Counter[Outcome] = Counter()
         retry_after = None
         for item in calls:
-            if item.answer is None or item.answer.detail == UNREADABLE:
+            if isinstance(item.answer, NotCalled):
                 continue
             outcomes[item.answer.outcome] += 1
             retry_after = max(item.answer.retry_after or 0.0, retry_after or 0.0) or None

@@ -12,7 +12,7 @@ from verifier.config import Config, config
 from verifier.identity.keyring import KeyRing
 from verifier.outcomes import Lane
 from verifier.settings import settings
-from verifier.store import engine, lanes, providers
+from verifier.store import engine, lanes, providers, users
 from verifier.verification.calls import CallPool
 
 
@@ -44,15 +44,23 @@ def new_token() -> int:
 
 @cache
 def runtime() -> Runtime:
-    """This process's runtime; registers the configured providers and the lanes' slots."""
+    """This process's runtime; registers the configured providers and the lanes' slots.
+
+    Raises ConfigError, or DecryptionError when the key ring does not open what is stored.
+    """
     current = config()
     built = registry.build(current, current.engine.threads)
     with engine.transaction() as connection:
         providers.register(connection, built)
         lanes.ensure_slots(connection, current.engine.slots_per_lane)
+        somebody = users.listing(connection, limit=1)
+    keyring = KeyRing.load(settings().keyring_path)
+    for row in somebody:
+        # With another installation's key ring everybody would be quarantined: do not begin.
+        keyring.decrypt("users", "phone", row.platform, row.reference, row.phone)
     return Runtime(
         config=current,
-        keyring=KeyRing.load(settings().keyring_path),
+        keyring=keyring,
         providers=built,
         pool=CallPool(current.engine.threads),
     )

@@ -14,9 +14,12 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 
 from verifier.config import config
 from verifier.errors import ConflictError, UsageError
+from verifier.identity.errors import InvalidField
+from verifier.identity.reference import carries_personal_data, check_platform, check_reference
 from verifier.outcomes import Lane
 from verifier.store import batches, loading
 from verifier.store.engine import transaction
@@ -27,6 +30,10 @@ PRIORITIES: Final[dict[str, int]] = {"interactive": 0, "high": 1, "normal": 2, "
 
 #: Items opened per transaction while a batch loads.
 LOAD_CHUNK: Final = 20_000
+_LOAD_TRIES: Final = 4
+
+#: The longest deadline a request may ask for: a year.
+_MOST_HOURS: Final = 8760
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,10 @@ class Request:
             if self.keys is None
             else {"listed": len(set(self.keys))}
         )
-        return {**chosen, "priority": self.priority, "rerun_of": self.rerun_of}
+        rest: dict[str, Any] = {"priority": self.priority, "rerun_of": self.rerun_of}
+        if self.deadline_hours is not None:
+            rest["deadline_hours"] = self.deadline_hours
+        return {**chosen, **rest}
 
     def digest(self) -> bytes:
         """The same for the same request, whatever the order of its list."""
@@ -122,9 +132,23 @@ def _check(caller: str, key: str, request: Request) -> None:
         raise UsageError("Submit either a selection or a list of references.")
     if request.selection is not None and request.selection not in loading.SELECTIONS:
         raise UsageError(f"There is no selection named {request.selection!r}.")
-    for name, value in (("caller", caller), ("key", key)):
-        if not value or len(value) > 200 or not value.isprintable():
+    for name, value in (("caller", caller), ("key", key), ("label", request.label or "-")):
+        if not isinstance(value, str) or not 0 < len(value) <= 200 or not value.isprintable():
             raise UsageError(f"The {name} must be 1 to 200 printable characters.")
+        if carries_personal_data(value):
+            raise UsageError(
+                f"The {name} has a phone number, an ID number or an e-mail address in it.",
+                fix="It is stored and shown in clear: use a name of your own.",
+            )
+    hours = request.deadline_hours
+    if hours is not None and not 1 <= hours <= _MOST_HOURS:  # also refuses nan
+        raise UsageError(f"The deadline must be 1 to {_MOST_HOURS} hours.")
+    for place, (platform, reference) in enumerate(request.keys or (), start=1):
+        try:
+            check_platform(platform)
+            check_reference(reference)
+        except InvalidField as error:
+            raise UsageError(f"Reference {place} of the list: the {error}.") from None
 
 
 def _take_snapshot(connection: Connection, batch_id: int, request: Request) -> None:
@@ -137,12 +161,28 @@ def _take_snapshot(connection: Connection, batch_id: int, request: Request) -> N
         loading.take_snapshot(connection, batch_id, request.selection, parameters)
 
 
-def load(batch_id: int) -> None:
-    """Load what is left of a batch, a transaction a chunk. Anybody may, as often as they like."""
+def _load_chunk(batch_id: int) -> bool:
+    """One chunk; repeated after a deadlock or a lost connection, since progress is committed."""
+    for attempt in range(1, _LOAD_TRIES + 1):
+        try:
+            with transaction() as connection:
+                return loading.load_chunk(connection, batch_id, LOAD_CHUNK)
+        except OperationalError:
+            if attempt == _LOAD_TRIES:
+                raise
+    return False
+
+
+def load(batch_id: int, most: int | None = None) -> None:
+    """Load what is left of a batch, a transaction a chunk, at most ``most`` chunks.
+
+    Anybody may, as often as they like.
+    """
+    chunks = 0
     more = True
-    while more:
-        with transaction() as connection:
-            more = loading.load_chunk(connection, batch_id, LOAD_CHUNK)
+    while more and (most is None or chunks < most):
+        more = _load_chunk(batch_id)
+        chunks += 1
     with transaction() as connection:
         batches.finish_completed(connection)
 

@@ -43,7 +43,8 @@ CREATE TABLE verifier.attempts (
   CONSTRAINT attempts_state CHECK (state IN ('started', 'completed', 'released', 'lost')),
   CONSTRAINT attempts_outcome CHECK (outcome IN ('MATCHED', 'MISMATCHED', 'NO_RECORD', 'INVALID_INPUT', 'UNSUPPORTED_NUMBER', 'NUMBER_INACTIVE', 'CONSENT_MISSING', 'RATE_LIMITED', 'MAINTENANCE', 'PROVIDER_ERROR', 'TIMEOUT', 'NOT_SENT', 'AUTH_CONFIG', 'ARREARS')),
   CONSTRAINT attempts_billed CHECK (billed IN ('no', 'yes', 'maybe')),
-  CONSTRAINT attempts_completed_has_outcome CHECK ((state = 'completed') = (outcome IS NOT NULL) AND (outcome IS NULL OR billed IS NOT NULL))
+  CONSTRAINT attempts_completed_has_outcome CHECK ((state = 'completed') = (outcome IS NOT NULL) AND (outcome IS NULL OR billed IS NOT NULL)),
+  CONSTRAINT attempts_ended CHECK ((state IN ('completed', 'released')) = (completed_at IS NOT NULL))
 )
  PARTITION BY RANGE (started_at);
 
@@ -76,6 +77,9 @@ CREATE TABLE verifier.batches (
   CONSTRAINT batches_caller_idempotency_key_key UNIQUE (caller, idempotency_key),
   CONSTRAINT batches_state CHECK (state IN ('loading', 'open', 'done')),
   CONSTRAINT batches_finished CHECK ((state = 'done') = (finished_at IS NOT NULL)),
+  CONSTRAINT batches_priority CHECK (priority BETWEEN 0 AND 3),
+  CONSTRAINT batches_counts CHECK (total >= 0 AND unknown >= 0),
+  CONSTRAINT batches_deadline_hours CHECK (deadline_hours BETWEEN 1 AND 8760),
   CONSTRAINT batches_rerun_of_fkey FOREIGN KEY(rerun_of) REFERENCES verifier.batches (id)
 );
 
@@ -125,7 +129,8 @@ CREATE TABLE verifier.job_runs (
   finished_at TIMESTAMP WITH TIME ZONE,
   CONSTRAINT job_runs_pkey PRIMARY KEY (job, period),
   CONSTRAINT job_runs_state CHECK (state IN ('running', 'done')),
-  CONSTRAINT job_runs_finished CHECK ((state = 'done') = (finished_at IS NOT NULL))
+  CONSTRAINT job_runs_finished CHECK ((state = 'done') = (finished_at IS NOT NULL)),
+  CONSTRAINT job_runs_lease CHECK (state = 'done' OR (token IS NOT NULL AND lease_until IS NOT NULL))
 );
 
 COMMENT ON TABLE verifier.job_runs IS 'Once per period, whatever the beats do: the row is the guard.';
@@ -138,7 +143,8 @@ CREATE TABLE verifier.lanes (
   paused_by TEXT,
   pause_reason TEXT,
   CONSTRAINT lanes_pkey PRIMARY KEY (lane),
-  CONSTRAINT lanes_lane CHECK (lane IN ('cmcc', 'cucc', 'ctcc', 'cbn', 'mvno'))
+  CONSTRAINT lanes_lane CHECK (lane IN ('cmcc', 'cucc', 'ctcc', 'cbn', 'mvno')),
+  CONSTRAINT lanes_not_before_reason CHECK (not_before_reason IN ('new', 'retry', 'maintenance', 'rate_limited', 'provider_down', 'not_sent', 'provider_suspended', 'daily_cap', 'timeout', 'lease_expired', 'data_changed', 'paused', 'no_provider', 'quarantined', 'next_day'))
 );
 
 CREATE TABLE verifier.pacing (
@@ -162,7 +168,8 @@ CREATE TABLE verifier.providers (
   paused_by TEXT,
   pause_reason TEXT,
   CONSTRAINT providers_pkey PRIMARY KEY (name),
-  CONSTRAINT providers_state CHECK (state IN ('closed', 'open', 'suspended'))
+  CONSTRAINT providers_state CHECK (state IN ('closed', 'open', 'suspended')),
+  CONSTRAINT providers_open_has_an_end CHECK (state <> 'open' OR not_before IS NOT NULL)
 );
 
 COMMENT ON TABLE verifier.providers IS 'The breaker of each provider. suspended: our account there needs an operator.';
@@ -241,7 +248,8 @@ CREATE TABLE verifier.batch_items (
   user_id BIGINT NOT NULL,
   verification_id BIGINT NOT NULL,
   CONSTRAINT batch_items_pkey PRIMARY KEY (batch_id, user_id),
-  CONSTRAINT batch_items_batch_id_fkey FOREIGN KEY(batch_id) REFERENCES verifier.batches (id) ON DELETE CASCADE
+  CONSTRAINT batch_items_batch_id_fkey FOREIGN KEY(batch_id) REFERENCES verifier.batches (id) ON DELETE CASCADE,
+  CONSTRAINT batch_items_user_id_fkey FOREIGN KEY(user_id) REFERENCES verifier.users (id)
 );
 
 CREATE INDEX batch_items_verification_id_idx ON verifier.batch_items (verification_id);
@@ -271,6 +279,7 @@ CREATE TABLE verifier.lane_slots (
   CONSTRAINT lane_slots_pkey PRIMARY KEY (lane, slot),
   CONSTRAINT lane_slots_state CHECK (state IN ('free', 'rung', 'held')),
   CONSTRAINT lane_slots_lease CHECK ((state = 'free') = (expires_at IS NULL)),
+  CONSTRAINT lane_slots_token CHECK ((state = 'held') = (token IS NOT NULL)),
   CONSTRAINT lane_slots_lane_fkey FOREIGN KEY(lane) REFERENCES verifier.lanes (lane)
 );
 
@@ -302,6 +311,7 @@ CREATE TABLE verifier.open_verifications (
   CONSTRAINT open_verifications_claimed_has_lease CHECK ((state = 'claimed') = (token IS NOT NULL) AND (token IS NULL) = (lease_until IS NULL)),
   CONSTRAINT open_verifications_lane CHECK (lane IN ('cmcc', 'cucc', 'ctcc', 'cbn', 'mvno')),
   CONSTRAINT open_verifications_priority CHECK (priority BETWEEN 0 AND 3),
+  CONSTRAINT open_verifications_reason CHECK (reason IN ('new', 'retry', 'maintenance', 'rate_limited', 'provider_down', 'not_sent', 'provider_suspended', 'daily_cap', 'timeout', 'lease_expired', 'data_changed', 'paused', 'no_provider', 'quarantined', 'next_day')),
   CONSTRAINT open_verifications_user_id_fkey FOREIGN KEY(user_id) REFERENCES verifier.users (id)
 )
  WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
@@ -347,6 +357,9 @@ CREATE TABLE verifier.reminders (
   CONSTRAINT reminders_state CHECK (state IN ('planned', 'sending', 'sent', 'rejected', 'unknown', 'skipped')),
   CONSTRAINT reminders_channel CHECK (channel IN ('push', 'sms')),
   CONSTRAINT reminders_sending_is_written_down CHECK (state IN ('planned', 'skipped') OR (client_reference IS NOT NULL AND gateway IS NOT NULL AND sending_at IS NOT NULL)),
+  CONSTRAINT reminders_ended CHECK ((state IN ('planned', 'sending')) = (ended_at IS NULL)),
+  CONSTRAINT reminders_lease CHECK (state <> 'sending' OR (token IS NOT NULL AND lease_until IS NOT NULL)),
+  CONSTRAINT reminders_step CHECK (step >= 1),
   CONSTRAINT reminders_outcome CHECK (outcome IN ('MATCHED', 'MISMATCHED', 'NO_RECORD', 'INVALID_INPUT', 'UNSUPPORTED_NUMBER', 'NUMBER_INACTIVE', 'CONSENT_MISSING')),
   CONSTRAINT reminders_user_id_fkey FOREIGN KEY(user_id) REFERENCES verifier.users (id)
 );
@@ -357,6 +370,26 @@ CREATE INDEX reminders_sending_idx ON verifier.reminders (sending_at) WHERE stat
 
 COMMENT ON TABLE verifier.reminders IS 'One message a person and day. sending is never leased again, only reconciled.';
 
+
+-- OFFSET 0: the time and the global stop are read once a statement, not once a row.
+CREATE VIEW verifier.waiting AS
+SELECT o.user_id, o.id, o.lane, o.state, o.held, o.reason,
+       CASE WHEN o.state = 'quarantined' THEN 'quarantined'
+            WHEN o.state = 'claimed' THEN o.reason
+            WHEN o.held OR l.paused_at IS NOT NULL OR n.stopped_at IS NOT NULL THEN 'paused'
+            WHEN o.due_at > n.now THEN o.reason
+            WHEN l.not_before > n.now THEN coalesce(l.not_before_reason, 'provider_down')
+            ELSE o.reason END AS cause,
+       CASE WHEN o.state <> 'waiting' THEN NULL
+            WHEN o.held OR l.paused_at IS NOT NULL OR n.stopped_at IS NOT NULL THEN NULL
+            WHEN o.due_at > n.now THEN o.due_at
+            WHEN l.not_before > n.now THEN l.not_before END AS until,
+       o.due_at, o.deadline_at, o.priority, o.attempts, o.created_at, n.now
+  FROM verifier.open_verifications o
+  JOIN verifier.lanes l ON l.lane = o.lane
+ CROSS JOIN (SELECT stopped_at, verifier.verifier_now() AS now FROM verifier.control OFFSET 0) n;
+
+COMMENT ON VIEW verifier.waiting IS 'Why open work waits (cause) and until when, if that is known: its own state, its lane and the global stop taken together. What is being called right now (claimed) is stopped by nothing.';
 
 INSERT INTO verifier.control DEFAULT VALUES;
 INSERT INTO verifier.lanes (lane) VALUES ('cmcc'), ('cucc'), ('ctcc'), ('cbn'), ('mvno');

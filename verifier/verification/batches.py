@@ -1,0 +1,117 @@
+"""What is done to a batch as a whole: cancel, pause, resume, run again.
+
+For every caller: the command line, and the sweep that finishes what one of them began. Each step is
+a transaction; after a crash between two of them the same call, or the next sweep, does the rest.
+Submitting is :mod:`verifier.verification.submit`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from sqlalchemy import Row
+
+from verifier.errors import NotFoundError
+from verifier.store import batches, holding, queue
+from verifier.store.engine import transaction
+from verifier.verification import ring, submit
+from verifier.verification.submit import Priority, Request, Submitted
+
+#: Items ended per transaction while a batch is cancelled.
+CANCEL_CHUNK: Final = 1000
+
+Only = Literal["failed", "waiting"]
+
+
+def existing(batch: int) -> Row[Any]:
+    """The batch's row. Raises NotFoundError."""
+    with transaction() as connection:
+        row = batches.get(connection, batch)
+    if row is None:
+        raise NotFoundError(
+            f"There is no batch {batch}.", fix="`verifier batch list` shows the latest ones."
+        )
+    return row
+
+
+def cancel(batch: int) -> int:
+    """End what the batch waits for; what is being called finishes. Returns how many users.
+
+    Raises NotFoundError.
+    """
+    existing(batch)
+    with transaction() as connection:
+        holding.mark_cancelled(connection, batch)
+    ended = end_cancelled(batch)
+    submit.load(batch)  # one still loading is opened, and ends as nothing is left of it
+    return ended
+
+
+def end_cancelled(batch: int, most: int | None = None) -> int:
+    """End what a cancelled batch has waiting, at most ``most`` chunks. Returns how many users."""
+    ended = chunks = 0
+    while most is None or chunks < most:
+        with transaction() as connection:
+            chunk = holding.cancel_chunk(connection, batch, CANCEL_CHUNK)
+        if not chunk:
+            break
+        ended += chunk
+        chunks += 1
+    return ended
+
+
+def pause(batch: int, *, by: str, reason: str | None) -> int:
+    """Hold what the batch waits for, unless another running batch wants it too.
+
+    Returns how many users are held by this call. Raises NotFoundError.
+    """
+    existing(batch)
+    with transaction() as connection:
+        return holding.pause(connection, batch, by=by, reason=reason)
+
+
+def resume(batch: int) -> int:
+    """Let the batch go on, and ring. Returns how many users were released. Raises NotFoundError."""
+    existing(batch)
+    with transaction() as connection:
+        released = holding.resume(connection, batch)
+    ring.ring_lanes()
+    return released
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """The new batch. ``due_now``: how many users were brought forward, for ``only="waiting"``."""
+
+    submitted: Submitted
+    due_now: int | None
+
+
+def rerun(
+    of: int,
+    *,
+    only: Only | None = None,
+    caller: str,
+    key: str,
+    priority: Priority = "normal",
+    label: str | None = None,
+) -> Rerun:
+    """Submit the users of batch ``of`` again, as a new batch; ``waiting`` ones are due at once.
+
+    Raises NotFoundError, and what submitting raises.
+    """
+    existing(of)
+    request = Request(
+        selection=f"rerun-{only}" if only else "rerun",
+        rerun_of=of,
+        priority=priority,
+        label=label,
+    )
+    submitted = submit.submit(caller, key, request)
+    if only != "waiting":
+        return Rerun(submitted, None)
+    with transaction() as connection:
+        brought = queue.bring_forward(connection, submitted.batch)
+    ring.ring_lanes()
+    return Rerun(submitted, brought)

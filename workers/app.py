@@ -7,6 +7,7 @@ Celery's own retries, results and time-outs are not used (the hard limit is a ba
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from pathlib import Path
@@ -29,7 +30,7 @@ from verifier import doorbell
 from verifier.errors import ConfigError
 from verifier.outcomes import Lane
 from verifier.reminders import runtime as reminders_runtime
-from verifier.settings import broker_url
+from verifier.settings import broker_url, settings
 from verifier.store import engine
 from verifier.telemetry import configure_logging
 from verifier.verification import runtime
@@ -88,16 +89,31 @@ app.conf.update(
     worker_send_task_events=False,
     worker_cancel_long_running_tasks_on_connection_loss=False,
     beat_schedule=beat_schedule.as_celery(),
+    # In memory: what ran when is known by rows, and a file that a kill damages only makes noise.
+    beat_scheduler="celery.beat:Scheduler",
     beat_max_loop_interval=5,
     enable_utc=True,
 )
 app.steps["consumer"].add(Metronome)
 
 
+#: Celery's lines about every tick that comes and goes; what was done is logged by who did it.
+_CHATTY = (
+    "celery.app.trace",
+    "celery.beat",
+    "celery.worker.request",
+    "celery.worker.state",
+    "celery.worker.strategy",
+)
+
+
 @setup_logging.connect
 def _own_logging(**_kwargs: Any) -> None:
     """Celery leaves logging alone when somebody answers this signal."""
     configure_logging("worker")
+    if settings().log_level != "DEBUG":
+        for name in _CHATTY:
+            logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @worker_process_init.connect

@@ -411,3 +411,12 @@ def test_a_provider_resumed_during_a_drain_is_not_shut_out_again(world: World) -
     with transaction() as connection:
         close_lane(connection, world.runtime, Lane.CMCC)
     assert world.one("SELECT not_before FROM verifier.lanes WHERE lane = 'cmcc'").not_before is None
+
+
+def test_a_worker_whose_database_was_made_anew_settles_nobody_as_unsupported(world: World) -> None:
+    (person,) = world.people(1)
+    assert world.runtime.providers
+    world.execute("DELETE FROM verifier.providers")
+    batch = _submit(world)
+    world.drain_until(lambda: client.get_batch(batch).settled == 1)
+    assert client.get(person.reference).outcome == "MATCHED"

@@ -29,7 +29,7 @@ up(Path(sys.argv[1]))
 def test_the_procfile_and_the_local_stack_run_the_same_processes() -> None:
     lines = [line.partition(": ") for line in (ROOT / "Procfile").read_text().splitlines()]
     ours = {name: processes.worker_arguments(name) for name in processes.WORKERS}
-    ours["beat"] = processes.beat_arguments(Path("celerybeat-schedule"))
+    ours["beat"] = processes.beat_arguments()
     assert {name: command.split()[1:] for name, _, command in lines} == ours
 
 

@@ -60,9 +60,7 @@ class Fleet(World):
         return self.worker("control", "control,remind", 1)
 
     def beat(self) -> subprocess.Popen[bytes]:
-        return self.celery(
-            "beat", "beat", "--schedule", str(self._directory / "schedule"), "--pidfile="
-        )
+        return self.celery("beat", "beat", "--pidfile=")
 
     def log(self, name: str) -> str:
         return (self._directory / f"{name}.log").read_text("utf-8")

@@ -244,7 +244,8 @@ class _Demo:
             f"{found['users']:,}; queued {found['requeued']:,} again (batch {found['batch']}) and "
             f"planned {found['reminders']:,} reminders"
         )
-        client.wait(int(found["batch"]), timeout=_PATIENCE)
+        if found["batch"]:
+            client.wait(int(found["batch"]), timeout=_PATIENCE)
         return night
 
     @staticmethod

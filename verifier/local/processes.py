@@ -31,9 +31,9 @@ def worker_arguments(name: str) -> list[str]:
     ]
 
 
-def beat_arguments(schedule: Path) -> list[str]:
-    """What follows ``celery`` for the metronome, which keeps its last ticks in ``schedule``."""
-    return ["-A", "workers.app", "beat", "--schedule", str(schedule), "--pidfile="]
+def beat_arguments() -> list[str]:
+    """What follows ``celery`` for the metronome. It keeps no file: what ran is known by rows."""
+    return ["-A", "workers.app", "beat", "--pidfile="]
 
 
 def celery_children(home: Path, env: Mapping[str, str], logs: Path | None) -> list[ChildProcess]:
@@ -41,8 +41,7 @@ def celery_children(home: Path, env: Mapping[str, str], logs: Path | None) -> li
     children = [
         _celery(name, worker_arguments(name), STAGE_WORKERS, home, env, logs) for name in WORKERS
     ]
-    beat = beat_arguments(home / "run" / "celerybeat-schedule")
-    children.append(_celery("beat", beat, STAGE_BEAT, home, env, logs))
+    children.append(_celery("beat", beat_arguments(), STAGE_BEAT, home, env, logs))
     return children
 
 

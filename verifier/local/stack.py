@@ -190,7 +190,11 @@ def up(home: Path, *, with_sandbox: bool = True, stream: TextIO | None = None) -
             while not asked and not stack.supervisor.wait_stopped(0.1):
                 if not said_ready and stack.supervisor.is_ready():
                     said_ready = True
-                    _say(talk, f"ready; state in {stack.home}. Ctrl-C stops everything.")
+                    _say(
+                        talk,
+                        f"ready; state in {stack.home}. Try `verifier status` in another terminal; "
+                        "Ctrl-C stops everything.",
+                    )
             _say(talk, "stopping; press Ctrl-C again not to wait for work in hand.")
             stack.supervisor.ask_to_stop()
             while not stack.supervisor.wait_stopped(0.1):
@@ -198,6 +202,7 @@ def up(home: Path, *, with_sandbox: bool = True, stream: TextIO | None = None) -
                     stack.supervisor.hasten()
         finally:
             stack.stop()
+            _say(talk, "stopped; the state stays.")
 
 
 def _say(stream: TextIO, text: str) -> None:

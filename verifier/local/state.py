@@ -44,7 +44,10 @@ class ServerState:
     def locked(self, name: str) -> Iterator[None]:
         """Hold the state. Raises AlreadyRunningError when somebody else does."""
         self._prepare()
-        descriptor = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            descriptor = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise _unusable(self.directory, error) from error
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -63,13 +66,7 @@ class ServerState:
                 "for PostgreSQL.",
                 fix=f"Set VERIFIER_HOME to a shorter path, or: {EXTERNAL_SERVERS}",
             )
-        try:
-            make_directory(self.directory, self.account)
-        except OSError as error:
-            raise ConfigError(
-                f"The state directory {self.directory} cannot be used ({error.strerror}).",
-                fix=f"Set VERIFIER_HOME to a directory of your own, or: {EXTERNAL_SERVERS}",
-            ) from error
+        make_directory(self.directory, self.account)
         closed = closed_ancestor(self.data, self.account) if self.account else None
         if closed is not None and self.account is not None:
             raise ConfigError(
@@ -104,19 +101,35 @@ class ServerState:
 def make_directory(path: Path, account: Account | None = None) -> None:
     """Create ``path`` and its missing parents for ourselves; ``account`` may pass through them.
 
-    Directories that exist already are left as they are.
+    Directories that exist already are left as they are. Raises ConfigError when it cannot be.
     """
-    if path.is_dir():
-        return
-    make_directory(path.parent, account)
-    path.mkdir(exist_ok=True)
-    path.chmod(0o711 if account is not None else 0o700)
+    try:
+        if path.is_dir():
+            return
+        make_directory(path.parent, account)
+        path.mkdir(exist_ok=True)
+        path.chmod(0o711 if account is not None else 0o700)
+    except OSError as error:
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"The state directory {path} cannot be used ({error.strerror}).",
+        fix=f"Set VERIFIER_HOME to a directory of your own, or: {EXTERNAL_SERVERS}",
+    )
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace ``path`` at once by a 0600 file: a reader sees the old text or the new one."""
+    """Replace ``path`` at once by a 0600 file: a reader sees the old text or the new one.
+
+    Raises ConfigError when its directory cannot be written.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    except OSError as error:
+        raise _unusable(path.parent, error) from error
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)

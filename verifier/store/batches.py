@@ -47,6 +47,18 @@ def create(
     return row, made is not None
 
 
+def has_key(connection: Connection, caller: str, key: str) -> bool:
+    """Whether the caller has used this key."""
+    found: bool = connection.execute(
+        text("""
+            SELECT EXISTS (SELECT FROM verifier.batches
+                            WHERE caller = :caller AND idempotency_key = :key)
+        """),
+        {"caller": caller, "key": key},
+    ).scalar_one()
+    return found
+
+
 def tally_settled(connection: Connection, ids: Sequence[int], outcomes: Sequence[str]) -> None:
     """Add what just settled to every batch that waits for it. Same transaction as the settling."""
     connection.execute(

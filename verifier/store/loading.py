@@ -37,6 +37,10 @@ SELECTIONS: Final = {
 }
 
 
+#: References looked up at a time when one known is enough.
+_LOOK_CHUNK: Final = 5000
+
+
 def take_snapshot(
     connection: Connection, batch_id: int, selection: str, parameters: dict[str, Any]
 ) -> int:
@@ -94,6 +98,37 @@ def unknown_keys(
         {"platforms": [k[0] for k in keys], "references": [k[1] for k in keys], "limit": limit},
     )
     return [(row.platform, row.reference) for row in rows]
+
+
+def any_listed(connection: Connection, keys: Sequence[tuple[str, str]]) -> bool:
+    """Whether any of a list of (platform, reference) names a user; the first known one ends it."""
+    found = False
+    for start in range(0, len(keys), _LOOK_CHUNK):
+        some = keys[start : start + _LOOK_CHUNK]
+        found = connection.execute(
+            text("""
+                SELECT EXISTS (
+                  SELECT FROM unnest(CAST(:platforms AS text[]), CAST(:references AS text[]))
+                         AS k (platform, reference)
+                    JOIN verifier.users u USING (platform, reference))
+            """),
+            {"platforms": [k[0] for k in some], "references": [k[1] for k in some]},
+        ).scalar_one()
+        if found:
+            break
+    return found
+
+
+def any_selected(connection: Connection, selection: str, parameters: dict[str, Any]) -> bool:
+    """Whether a selection would take anybody now."""
+    found: bool = connection.execute(
+        text(f"""
+            SELECT EXISTS (SELECT FROM verifier.users u WHERE {SELECTIONS[selection]}
+               AND (CAST(:platform AS text) IS NULL OR u.platform = :platform))
+        """),  # noqa: S608 - one of the constants above
+        {"platform": None, **parameters},
+    ).scalar_one()
+    return found
 
 
 def count_selected(

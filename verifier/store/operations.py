@@ -19,10 +19,16 @@ def stop(connection: Connection, *, by: str, reason: str | None) -> None:
     )
 
 
-def start(connection: Connection) -> None:
-    """End the global stop."""
-    connection.execute(
-        text("UPDATE verifier.control SET stopped_at = NULL, stopped_by = NULL, stop_reason = NULL")
+def start(connection: Connection) -> bool:
+    """End the global stop. Returns whether there was one."""
+    return bool(
+        connection.execute(
+            text("""
+                UPDATE verifier.control
+                   SET stopped_at = NULL, stopped_by = NULL, stop_reason = NULL
+                 WHERE stopped_at IS NOT NULL
+            """)
+        ).rowcount
     )
 
 

@@ -50,21 +50,29 @@ _CHANGING: Final = ", ".join(
 )
 
 
-def lock_existing(connection: Connection, keys: Sequence[tuple[str, str]]) -> Sequence[Row[Any]]:
+_CONTACT: Final = ", u.email, u.push_token, u.locale, u.time_zone, u.bound_at, u.consent_at"
+
+
+def lock_existing(
+    connection: Connection, keys: Sequence[tuple[str, str]], *, with_contact: bool
+) -> Sequence[Row[Any]]:
     """Those of ``keys`` (platform, reference) that exist, locked in id order until commit.
+
+    ``with_contact``: also what is stored of the contact, to keep where a row does not say it.
 
     The lock makes "compare, then update" safe against another import of the same people and
     against a verdict that is being recorded.
     """
     return connection.execute(
-        text("""
+        text(f"""
             SELECT u.id, u.platform, u.reference, u.identity_digest, u.contact_digest
+                   {_CONTACT if with_contact else ""}
               FROM verifier.users u
               JOIN unnest(CAST(:platforms AS text[]), CAST(:references AS text[]))
                    AS k (platform, reference)
                 ON u.platform = k.platform AND u.reference = k.reference
              ORDER BY u.id FOR NO KEY UPDATE OF u
-        """),
+        """),  # noqa: S608 - column names of ours
         {"platforms": [k[0] for k in keys], "references": [k[1] for k in keys]},
     ).all()
 

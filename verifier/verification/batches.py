@@ -35,12 +35,21 @@ def existing(batch: int) -> Row[Any]:
     return row
 
 
+def is_done(batch: int) -> bool:
+    """Whether everybody of the batch has settled. Raises NotFoundError."""
+    existing(batch)
+    with transaction() as connection:
+        batches.finish_completed(connection, batch)
+    return bool(existing(batch).state == "done")
+
+
 def cancel(batch: int) -> int:
     """End what the batch waits for; what is being called finishes. Returns how many users.
 
     Raises NotFoundError.
     """
-    existing(batch)
+    if is_done(batch):
+        return 0
     with transaction() as connection:
         holding.mark_cancelled(connection, batch)
     ended = end_cancelled(batch)
@@ -66,7 +75,8 @@ def pause(batch: int, *, by: str, reason: str | None) -> int:
 
     Returns how many users are held by this call. Raises NotFoundError.
     """
-    existing(batch)
+    if is_done(batch):
+        return 0
     with transaction() as connection:
         return holding.pause(connection, batch, by=by, reason=reason)
 
@@ -88,6 +98,16 @@ class Rerun:
     due_now: int | None
 
 
+def rerun_request(of: int, only: Only | None, priority: Priority, label: str | None) -> Request:
+    """What :func:`rerun` submits."""
+    return Request(
+        selection=f"rerun-{only}" if only else "rerun",
+        rerun_of=of,
+        priority=priority,
+        label=label,
+    )
+
+
 def rerun(
     of: int,
     *,
@@ -102,13 +122,7 @@ def rerun(
     Raises NotFoundError, and what submitting raises.
     """
     existing(of)
-    request = Request(
-        selection=f"rerun-{only}" if only else "rerun",
-        rerun_of=of,
-        priority=priority,
-        label=label,
-    )
-    submitted = submit.submit(caller, key, request)
+    submitted = submit.submit(caller, key, rerun_request(of, only, priority, label))
     if only != "waiting":
         return Rerun(submitted, None)
     with transaction() as connection:

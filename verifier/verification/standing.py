@@ -41,14 +41,18 @@ def breaker_of(row: Row[Any]) -> Breaker:
 
 
 def read(connection: Connection, runtime: Runtime, lane: Lane) -> Standing:
-    """Read the lane's standing."""
-    return assess(runtime, lane, providers.get_all(connection))
+    """Read the lane's standing. A provider whose row is gone (a database made anew) gets one."""
+    rows = providers.get_all(connection)
+    if not {row.name for row in rows}.issuperset(runtime.names_for(lane)):
+        providers.register(connection, runtime.providers)
+        rows = providers.get_all(connection)
+    return assess(runtime, lane, rows)
 
 
 def assess(runtime: Runtime, lane: Lane, rows: Iterable[Row[Any]]) -> Standing:
     """The standing of ``lane`` given every provider's row."""
     by_name = {row.name: row for row in rows}
-    names: Sequence[str] = [name for name in runtime.names_for(lane) if name in by_name]
+    names: Sequence[str] = runtime.names_for(lane)
     now = next((row.now for row in by_name.values()), datetime.min.replace(tzinfo=UTC))
     breakers = {name: breaker_of(by_name[name]) for name in names}
     choices, probes = [], []

@@ -30,6 +30,9 @@ PRIORITIES: Final[dict[str, int]] = {"interactive": 0, "high": 1, "normal": 2, "
 
 #: Items opened per transaction while a batch loads.
 LOAD_CHUNK: Final = 20_000
+
+#: So many references that name no user are told; the others are counted.
+UNKNOWN_TOLD: Final = 20
 _LOAD_TRIES: Final = 4
 
 #: The longest deadline a request may ask for: a year.
@@ -119,7 +122,7 @@ def submit(caller: str, key: str, request: Request) -> Submitted:
     with transaction() as connection:
         batch = batches.get(connection, row.id)
         unknown = (
-            loading.unknown_keys(connection, list(dict.fromkeys(request.keys)), 20)
+            loading.unknown_keys(connection, list(dict.fromkeys(request.keys)), UNKNOWN_TOLD)
             if batch is not None and batch.unknown and request.keys is not None
             else []
         )
@@ -155,10 +158,16 @@ def _take_snapshot(connection: Connection, batch_id: int, request: Request) -> N
     if request.keys is not None:
         loading.take_listed_snapshot(connection, batch_id, request.keys)
     elif request.selection is not None:
-        parameters: dict[str, Any] = dict(request.parameters or {})
-        if request.rerun_of is not None:
-            parameters["of"] = request.rerun_of
-        loading.take_snapshot(connection, batch_id, request.selection, parameters)
+        loading.take_snapshot(
+            connection, batch_id, request.selection, _selection_parameters(request)
+        )
+
+
+def _selection_parameters(request: Request) -> dict[str, Any]:
+    parameters: dict[str, Any] = dict(request.parameters or {})
+    if request.rerun_of is not None:
+        parameters["of"] = request.rerun_of
+    return parameters
 
 
 def _load_chunk(batch_id: int) -> bool:
@@ -187,16 +196,37 @@ def load(batch_id: int, most: int | None = None) -> None:
         batches.finish_completed(connection)
 
 
+def is_empty(request: Request) -> bool:
+    """Whether the request is about nobody now. Writes nothing, and stops at the first user."""
+    _check("empty", "empty", request)
+    with transaction() as connection:
+        if request.keys is not None:
+            return not loading.any_listed(connection, request.keys)
+        return not loading.any_selected(
+            connection, str(request.selection), _selection_parameters(request)
+        )
+
+
+def unknown_of(request: Request) -> tuple[int, tuple[tuple[str, str], ...]]:
+    """How many listed references name no user, and the first few. Writes nothing."""
+    if request.keys is None:
+        return 0, ()
+    keys = list(dict.fromkeys(request.keys))
+    with transaction() as connection:
+        known = sum(loading.count_listed(connection, keys).values())
+        first = loading.unknown_keys(connection, keys, UNKNOWN_TOLD) if known < len(keys) else []
+    return len(keys) - known, tuple(first)
+
+
 def count_selection(request: Request) -> dict[Lane, int]:
     """How many users the request would be about, per lane. Writes nothing (``--dry-run``)."""
     _check("dry-run", "dry-run", request)
     with transaction() as connection:
-        parameters = dict(request.parameters or {})
-        if request.rerun_of is not None:
-            parameters["of"] = request.rerun_of
         found = (
             loading.count_listed(connection, request.keys)
             if request.keys is not None
-            else loading.count_selected(connection, str(request.selection), parameters)
+            else loading.count_selected(
+                connection, str(request.selection), _selection_parameters(request)
+            )
         )
     return {Lane(lane): count for lane, count in found.items()}

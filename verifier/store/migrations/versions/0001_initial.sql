@@ -407,7 +407,7 @@ DECLARE
   part text;
   made boolean := false;
 BEGIN
-  FOR history IN SELECT * FROM (VALUES ('verifications', 'settled_at'), ('attempts', 'started_at')) AS h (name, key) LOOP
+  FOR history IN SELECT * FROM (VALUES ('attempts', 'started_at'), ('verifications', 'settled_at')) AS h (name, key) LOOP
     part := format('%s_%s', history.name, to_char(first AT TIME ZONE 'UTC', 'YYYY_MM'));
     CONTINUE WHEN to_regclass('verifier.' || part) IS NOT NULL;
     EXECUTE format('LOCK TABLE verifier.%I IN ACCESS EXCLUSIVE MODE', history.name);

@@ -226,7 +226,8 @@ class _Demo:
         for text, number in wrong.most_common(5):
             self._console.print(f"    {number} × {text}")
         billed = stats["most_billed_per_person"]
-        self._verdict(billed <= 2, f"nobody was billed more than {max(billed, 1)} time(s)")
+        often = {0: "nobody was billed", 1: "nobody was billed twice"}
+        self._verdict(billed <= 2, often.get(billed, f"somebody was billed {billed} times"))
         return right and billed <= 2
 
     def _fall_night(self) -> str:
@@ -334,7 +335,7 @@ class _Demo:
         self._verdict(
             right,
             f"the gateways accepted {len(accepted):,} messages, we recorded {sent:,} as sent, "
-            f"nobody was reached more than {max(most, 1)} time(s)",
+            + ("nobody was reached twice" if most <= 1 else f"somebody was reached {most} times"),
         )
         return right
 

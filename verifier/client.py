@@ -280,7 +280,9 @@ def _finished(batch: int) -> bool:
     with transaction() as connection:
         row = batches.get(connection, batch)
         if row is None:
-            raise NotFoundError(f"There is no batch {batch}.")
+            raise NotFoundError(
+                f"There is no batch {batch}.", fix="`verifier batch list` shows the latest ones."
+            )
         if row.state == "open":
             batches.finish_completed(connection, batch)
             row = batches.get(connection, batch)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from datetime import time
 from functools import cache
@@ -213,14 +214,30 @@ class Config(_Strict):
 def load(path: Path) -> Config:
     """Parse and check the file. Raises ConfigError that names every wrong key and the fix."""
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
     except FileNotFoundError as error:
         raise ConfigError(
             f"The configuration file {path} does not exist.",
             fix="Set VERIFIER_CONFIG, or run `verifier dev up`, which writes one for the sandbox.",
         ) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"The configuration file {path} cannot be read: {error}") from error
+    except OSError as error:
+        raise ConfigError(
+            f"The configuration file {path} cannot be read ({error.strerror}).",
+            fix="Make it a file that this account may read, or set VERIFIER_CONFIG to another.",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"The configuration file {path} is not UTF-8 (byte {error.start + 1}).",
+            fix="Save it again as UTF-8.",
+        ) from error
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"The configuration file {path} is not TOML:\n  {_syntax_fault(error, text)}",
+            fix="Mend that line: text stands in quotes, a list in [ ], a table begins with "
+            "[its.name]. `verifier config check` says when all is well.",
+        ) from error
     try:
         return Config.model_validate(document)
     except ValidationError as error:
@@ -228,6 +245,15 @@ def load(path: Path) -> Config:
             f"The configuration file {path} is wrong:\n" + "\n".join(_explain(error, path)),
             fix="Mend the keys above; `verifier config check` says when all is well.",
         ) from error
+
+
+def _syntax_fault(error: tomllib.TOMLDecodeError, text: str) -> str:
+    """The line first, as :func:`_explain` has it; tomllib names none at the end of the file."""
+    message, _, place = str(error).rpartition(" (at ")
+    found = re.fullmatch(r"line (\d+), column (\d+)\)", place)
+    if found is not None:
+        return f"line {found[1]}, column {found[2]}: {message}"
+    return f"line {max(1, len(text.splitlines()))}: {message or error} (at the end of the file)"
 
 
 def _explain(error: ValidationError, path: Path) -> list[str]:

@@ -63,6 +63,8 @@ class Doorbell:
             task_create_missing_queues=True,
         )
         self._silent_until = 0.0
+        #: Whether the broker did not take what was sent last.
+        self.away = False
 
     def ring(self, task: str, arguments: Mapping[str, Any], queue: str, times: int = 1) -> int:
         """Send ``times`` messages; returns how many were taken. Never raises."""
@@ -75,7 +77,9 @@ class Doorbell:
                 )
             except self._faults:
                 self._silent_until = time.monotonic() + _SILENCE_SECONDS
+                self.away = True
                 return sent
+            self.away = False
         return times
 
 
@@ -83,7 +87,7 @@ class _NoDoorbell(Doorbell):
     """Used where no broker is configured: the sweeper finds the work."""
 
     def __init__(self) -> None:
-        pass
+        self.away = False
 
     def ring(self, task: str, arguments: Mapping[str, Any], queue: str, times: int = 1) -> int:  # noqa: ARG002
         return 0
@@ -96,6 +100,11 @@ def doorbell() -> Doorbell:
         return Doorbell(broker_url())
     except ConfigError:
         return _NoDoorbell()
+
+
+def is_away() -> bool:
+    """Whether this process rang last in vain. Costs nothing where nobody has rung."""
+    return doorbell.cache_info().currsize > 0 and doorbell().away
 
 
 def reset() -> None:

@@ -33,26 +33,36 @@ _SENSITIVE = (
 )
 _SENSITIVE_KEY = re.compile(_SENSITIVE, re.IGNORECASE)
 
+# Between the groups of a number: how people, and programs, write one.
+_GAP = r"[^\S\n]?[._/()·\u2010-\u2015-]?[^\S\n]?"
+_PERSONAL = rf"""
+          (?<!\d)\+?(?:86{_GAP})?1[3-9]\d{_GAP}\d{{4}}{_GAP}\d{{4}}(?!\d)     # mobile
+        | (?<!\d)\d{{6}}{_GAP}\d{{8}}{_GAP}\d{{3}}[\dXxＸｘ](?!\d)            # identity number
+"""
+_PERSONAL_NUMBER = re.compile(_PERSONAL, re.VERBOSE)
+
 # One alternation, tried left to right at each place: what may stay comes first.
 _PATTERN = re.compile(
     r"""
-      (?P<keep>
-          \b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b      # UUID: our own ids
-        | \b0x[0-9a-f]+\b                                                       # memory address
+      (?P<keep>                            # UUID: our own ids, known by version and variant
+          \b[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\b
+      )
+    | (?P<look>                            # stays, but for the number of a person in it
+          \b0x[0-9a-f]+\b                                                       # memory address
         | (?<!\d)\d{1,5}\.\d+s\b                                                # seconds
         | \b(?:worker|interactive|control|beat|celery)@[\w.-]+                  # Celery node
       )
-    | (?P<credentials>(?<=://)[^\s/@]*:[^\s/@]*(?=@))
-    | (?P<query>(?<=[^\s])\?[^\s"'>)]*=[^\s"'>)]*)
+    | (?P<credentials>(?<=://)[^\s/@:]*+:[^\s/@]*+(?=@))
+    | (?P<query>(?<=[^\s])\?[^\s"'>)?=]*+=[^\s"'>)]*)
     | (?P<email>[\w.+%-]{1,64}@[\w-]+(?:\.[\w-]+)+)
     | (?P<word>[\w-]{0,40}"""
     + _SENSITIVE
     + r"""[\w-]{0,40})
       (?P<between>["']?\s*[:=]\s*["']?(?:(?:bearer|basic)\s+)?)(?P<value>[^\s"',;&})\]]+)
     | (?P<authorization>(?<=\b)(?:bearer|basic)\s+[\w.+/=~-]{8,})
-    | (?P<number>
-          (?<!\d)\+?(?:86[ -]?)?1[3-9]\d[ -]?\d{4}[ -]?\d{4}(?!\d)            # mobile, spaced
-        | (?<!\d)\d{6}[ -]?\d{8}[ -]?\d{3}[\dXxＸｘ](?!\d)                   # identity number
+    | (?P<number>"""
+    + _PERSONAL
+    + r"""
         | \+?\d{7,}[XxＸｘ]?                                                  # another long one
       )
     """,
@@ -73,6 +83,8 @@ def redact(text: str) -> str:
 def _replacement(match: re.Match[str]) -> str:
     if match["keep"] is not None:
         return match["keep"]
+    if match["look"] is not None:
+        return _PERSONAL_NUMBER.sub(NUMBER, match["look"])
     if match["word"] is not None:
         return f"{match['word']}{match['between']}{SECRET}"
     if match["number"] is not None:

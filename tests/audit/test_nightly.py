@@ -89,6 +89,15 @@ def test_work_that_is_open_is_not_queued_twice(world: World) -> None:
     assert nightly.run()["requeued"] == 0
 
 
+def test_an_audit_that_finds_nobody_due_makes_no_batch(world: World) -> None:
+    world.put("MATCHED")
+    found = nightly.run()
+    assert (found["requeued"], found["batch"]) == (0, 0)
+    assert report.show().requeued.batch is None
+    with transaction() as connection:
+        assert connection.execute(text("SELECT count(*) FROM verifier.batches")).scalar_one() == 0
+
+
 def test_the_audit_plans_the_days_reminders_about_what_is_known(world: World) -> None:
     known = world.put("MISMATCHED")
     world.put(None)

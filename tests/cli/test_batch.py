@@ -119,5 +119,21 @@ def test_priorities_have_the_names_they_are_submitted_with() -> None:
 
 
 def test_a_label_cannot_drive_the_terminal(cli: Cli, batch: str) -> None:
-    cli("verify", "submit", "--all", "--label", "\x1b[31mred").ok()
-    assert "\x1b" not in cli("batch", "list").ok().out
+    ran = cli("verify", "submit", "--all", "--label", "\x1b[31mred")
+    assert ran.code == 2
+    assert "\x1b" not in ran.err + cli("batch", "list").ok().out
+
+
+def test_a_batch_that_is_done_is_left_as_it_is(cli: Cli, batch: str) -> None:
+    settle_all(lambda _: "MATCHED")
+    for command, counted in (("pause", "held"), ("cancel", "cancelled"), ("resume", "released")):
+        ran = cli("batch", command, batch, "--json").ok()
+        assert ran.json[counted] == 0
+        assert "is done already" in ran.err
+    view = cli("batch", "show", batch, "--json").ok().json
+    assert (view["state"], view["paused"], view["cancelled"]) == ("done", False, False)
+
+
+def test_errors_about_batches_say_how_to_mend_them(cli: Cli, batch: str) -> None:
+    assert "fix: " in cli("batch", "wait", "999").err
+    assert "fix: " in cli("batch", "export", batch, "/nowhere/out.csv").err

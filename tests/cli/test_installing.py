@@ -29,6 +29,7 @@ def test_keys_are_made_rotated_and_listed_but_never_shown(anywhere: Cli, home: P
     ]
     secrets = [key["key"] for part in ("encryption", "index")
                for key in json.loads(ring.read_text())[part]["keys"].values()]  # fmt: skip
+    assert all(key["created"].endswith("+08:00") for key in shown.json["keys"])
     text = shown.out + anywhere("keys", "show").ok().out
     assert not any(secret in text for secret in secrets)
 
@@ -104,3 +105,22 @@ def test_fictional_people_are_written_the_same_for_the_same_seed(
         anywhere("sandbox", "people", "--count", "20", "--seed", "5", "--out", tmp_path / name).ok()
     assert (tmp_path / "a/users.csv").read_bytes() == (tmp_path / "b/users.csv").read_bytes()
     anywhere("user", "import", tmp_path / "a/users.csv", "--dry-run").ok()
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("[engine]\nthreads = = 3\n", "line 2"), ('a = """\nx\n', "line 2"), ("a = [", "line 1")],
+)
+def test_a_syntax_error_of_the_configuration_is_told_with_its_line(
+    anywhere: Cli, home: Path, text: str, line: str
+) -> None:
+    (home / "verifier.toml").write_text(text, "utf-8")
+    ran = anywhere("config", "show")
+    assert ran.code == 1
+    assert line in ran.err
+    assert "fix: Mend that line" in ran.err
+
+
+def test_people_that_no_sandbox_knows_are_told_where_to_go(anywhere: Cli, tmp_path: Path) -> None:
+    ran = anywhere("sandbox", "people", "--count", "2", "--out", tmp_path / "p").ok()
+    assert f"`verifier sandbox serve --state {tmp_path / 'p'}`" in ran.err

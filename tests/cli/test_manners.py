@@ -131,6 +131,11 @@ def test_a_mistyped_command_is_answered_with_the_likely_one(anywhere: Cli) -> No
         ("user", "list", "--limit", "0"),
         ("audit", "show", "yesterday"),
         ("verify", "submit", "--priority", "now"),
+        ("verify", "submit", "--all", "--timeout", "3"),
+        ("batch", "rerun", "1", "--timeout", "3"),
+        ("sandbox", "people", "--count", "1", "--out", "/proc/nowhere"),
+        ("sandbox", "serve", "--state", "/proc/nowhere", "--people", "1"),
+        ("sandbox", "serve", "--state", "/proc/nowhere"),
     ],
     ids=" ".join,
 )
@@ -138,6 +143,23 @@ def test_wrong_usage_is_exit_code_2_with_a_hint(anywhere: Cli, arguments: tuple[
     ran = anywhere(*arguments)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith("error: ")
+    assert "fix: " in ran.err
+
+
+@pytest.mark.parametrize("command", [("status",), ("keys", "init"), ("dev", "up")], ids=" ".join)
+def test_a_home_that_cannot_be_written_is_named(anywhere: Cli, command: tuple[str, ...]) -> None:
+    # /proc takes no directory, not even of root's.
+    env = {"VERIFIER_HOME": "/proc/nowhere", "VERIFIER_KEYRING": "/proc/nowhere/keyring.json"}
+    ran = anywhere(*command, **env)
+    assert ran.code == 1
+    assert "/proc/nowhere" in ran.err
+    assert "fix: Set VERIFIER_" in ran.err
+
+
+def test_a_wrong_lane_or_night_is_told_under_its_name(anywhere: Cli) -> None:
+    assert "'LANE'" in anywhere("lane", "pause", "mars").err
+    assert "LANE]'" in anywhere("queue", "why", "mars").err
+    assert "NIGHT]'" in anywhere("audit", "show", "yesterday").err
 
 
 def test_the_version_is_told(anywhere: Cli) -> None:
@@ -200,8 +222,7 @@ def test_control_c_is_one_line_and_code_130(cli: Cli, users_file: Callable[..., 
     assert process.returncode == 130
     assert out == ""
     assert [line for line in err.splitlines() if line] == [
-        "the work goes on; `verifier batch wait 1` waits again",
-        "interrupted",
+        "interrupted; the work goes on: `verifier batch wait 1` waits again",
     ]
 
 

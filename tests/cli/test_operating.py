@@ -131,7 +131,11 @@ def test_the_doctor_finds_a_sound_installation_sound(cli: Cli, providers: Path) 
     workers_seen(*_ALL_QUEUES)
     found = verdicts(cli, **SECRETS)
     assert {check["verdict"] for check in found.values()} <= {"ok", "warn"}
-    assert [name for name, check in found.items() if check["verdict"] == "warn"] == ["lanes"]
+    assert [name for name, check in found.items() if check["verdict"] == "warn"] == [
+        "lanes", "gateways",
+    ]  # fmt: skip
+    assert "nobody is reminded" in found["gateways"]["found"]
+    assert found["database URL"]["found"] == found["broker URL"]["found"] == "configured"
     assert cli("doctor", **SECRETS).code == 0
 
 
@@ -189,7 +193,9 @@ def test_an_audit_and_its_report(cli: Cli, users_file: Files, providers: Path) -
     again = cli("audit", "run", "--json").ok()
     assert again.json["skipped"]
     assert cli("audit", "run", "--now").ok()
-    assert cli("audit", "show", "2001-01-01").code == 3
+    missing = cli("audit", "show", "2001-01-01")
+    assert missing.code == 3
+    assert f"fix: The latest were {report['period']} run 2, {report['period']};" in missing.err
 
 
 def test_reminders_are_planned_sent_and_listed(cli: Cli) -> None:
@@ -197,3 +203,16 @@ def test_reminders_are_planned_sent_and_listed(cli: Cli) -> None:
     assert cli("reminder", "send", "--json").ok().json == {}
     assert cli("reminder", "list", "--json").ok().json == {"reminders": []}
     assert "STATE" in cli("reminder", "list", "--state", "sent", "--day", "2026-01-01").ok().out
+
+
+def test_an_end_of_a_stop_that_was_not_changes_nothing(cli: Cli) -> None:
+    assert "was not stopped" in cli("start").ok().err
+    cli("stop").ok()
+    assert "the work goes on" in cli("start").ok().err
+
+
+def test_a_reason_of_nothing_is_refused(cli: Cli) -> None:
+    for command in (("lane", "pause", "cmcc"), ("stop",)):
+        ran = cli(*command, "--reason", " ")
+        assert ran.code == 2
+        assert "fix: " in ran.err

@@ -209,3 +209,24 @@ def test_importing_twenty_thousand_rows_takes_no_more_memory_than_a_chunk(
 
     one_chunk, file_bytes = peak(5_000), 20_000 * 2_000
     assert peak(20_000) - one_chunk < file_bytes / 4
+
+
+def test_errors_about_users_say_what_is_wrong_and_how_to_mend_it(
+    cli: Cli, users_file: Files
+) -> None:
+    file = users_file(1)
+    ran = cli("user", "import", file, "--rejects", file / "rejects.csv")
+    assert ran.code == 2
+    assert "cannot be written (Not a directory)" in ran.err
+    unknown = cli("user", "show", "nobody")
+    assert unknown.code == 3
+    assert "on any platform" in unknown.err
+    assert "on platform 'shop'" in cli("user", "show", "nobody", "--platform", "shop").err
+    for missing in (
+        cli("user", "import", "/does/not/exist"),
+        cli("verify", "submit", "--from", "/does/not/exist"),
+        cli("user", "find"),
+        cli("user", "find", stdin="13800138000"),
+    ):
+        assert missing.code in (2, 3)
+        assert "fix: " in missing.err

@@ -46,10 +46,17 @@ def test_a_key_used_for_something_else_is_a_conflict(cli: Cli, people: list[str]
 def test_without_a_key_one_is_made_and_told(cli: Cli, people: list[str]) -> None:
     ran = cli("verify", "submit", "--ref", people[0]).ok()
     assert "repeat with --key" in ran.err
-    assert ran.out == "batch 1: 1 users\n"
+    assert ran.out == "batch 1: 1 user\n"
 
 
-@pytest.mark.parametrize("ways", [(), ("--all", "--ref", "x"), ("--ref", "x", "--from", "-")])
+@pytest.mark.parametrize(
+    "ways",
+    [
+        (), ("--all", "--ref", "x"), ("--ref", "x", "--from", "-"), ("--all", "--failed"),
+        ("--all", "--unverified", "--failed"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
 def test_whom_to_verify_is_said_in_exactly_one_way(cli: Cli, ways: tuple[str, ...]) -> None:
     ran = cli("verify", "submit", *ways)
     assert ran.code == 2
@@ -61,7 +68,7 @@ def test_unknown_references_are_listed_after_the_rest_went_in(cli: Cli, people: 
     ran = cli("verify", "submit", "--from", "-", stdin="\n".join([*people, *unknown]) + "\n")
     assert ran.code == 5
     assert "batch 1: 6 users" in ran.out
-    assert "25 references name no user" in ran.err
+    assert "25 references name no user; the others went in" in ran.err
     assert ran.err.count("ghost-") == 20
     assert "and 5 more" in ran.err
 
@@ -143,9 +150,12 @@ def test_selections_follow_the_users_status(cli: Cli, people: list[str]) -> None
     cli("verify", "submit", "--all").ok()
     settle_all(lambda reference: "MISMATCHED" if reference == people[0] else "MATCHED")
     assert cli("verify", "submit", "--failed", "--json").ok().json["total"] == 1
-    assert cli("verify", "submit", "--unverified", "--json").ok().json["total"] == 0
-    other = cli("verify", "submit", "--all", "--platform", "shop", "--json").ok()
-    assert other.json["total"] == 0
+    made = len(cli("batch", "list", "--json").ok().json["batches"])
+    nobody = cli("verify", "submit", "--unverified", "--json").ok()
+    assert (nobody.json["total"], nobody.json["batch"]) == (0, None)
+    other = cli("verify", "submit", "--all", "--platform", "shop", "--wait").ok()
+    assert "nobody to verify" in other.err
+    assert len(cli("batch", "list", "--json").ok().json["batches"]) == made
 
 
 def test_what_is_past_its_deadline_is_listed_with_its_cause(cli: Cli, people: list[str]) -> None:
@@ -163,3 +173,63 @@ def test_what_is_past_its_deadline_is_listed_with_its_cause(cli: Cli, people: li
     causes = {row["cause"] for row in found["overdue"] if row["lane"] == "cmcc"}
     assert causes <= {"paused"}
     assert "3 h" in cli("verify", "overdue").ok().out
+
+
+def test_references_that_all_name_nobody_make_no_batch(cli: Cli, people: list[str]) -> None:
+    ran = cli("verify", "submit", "--ref", "nobody", "--json")
+    assert ran.code == 5
+    assert "1 reference names no user\n" in ran.err
+    assert "nobody to verify" in ran.err
+    assert ran.json["unknown"] == [{"platform": "default", "reference": "nobody"}]
+    assert cli("batch", "list", "--json").ok().json == {"batches": []}
+
+
+def test_a_known_key_is_resumed_although_nobody_is_left_to_verify(
+    cli: Cli, people: list[str]
+) -> None:
+    cli("verify", "submit", "--unverified", "--key", "k").ok()
+    settle_all(lambda _: "MATCHED")
+    again = cli("verify", "submit", "--unverified", "--key", "k", "--json").ok().json
+    assert (again["batch"], again["total"], again["new"]) == (1, 6, False)
+
+
+def test_running_again_those_that_failed_of_none_makes_no_batch(
+    cli: Cli, people: list[str]
+) -> None:
+    cli("verify", "submit", "--all").ok()
+    settle_all(lambda _: "MATCHED")
+    ran = cli("batch", "rerun", "1", "--only", "failed").ok()
+    assert "nobody to verify" in ran.err
+    assert len(cli("batch", "list", "--json").ok().json["batches"]) == 1
+
+
+def test_a_dry_run_names_the_references_that_name_no_user(cli: Cli, people: list[str]) -> None:
+    ran = cli("verify", "submit", "--ref", people[0], "--ref", "nobody", "--dry-run", "--json")
+    assert ran.code == 5
+    assert (ran.json["total"], ran.json["unknown_count"]) == (1, 1)
+    assert ran.json["unknown"] == [{"platform": "default", "reference": "nobody"}]
+    assert "nobody (platform default)" in ran.err
+
+
+def test_unknown_references_are_a_list_whether_one_waits_or_not(
+    cli: Cli, people: list[str]
+) -> None:
+    who = ("--ref", people[0], "--ref", "nobody", "--key", "k", "--json")
+    plain = cli("verify", "submit", *who).json
+    settle_all(lambda _: "MATCHED")
+    waited = cli("verify", "submit", *who, "--wait").json
+    for name in ("unknown", "unknown_count", "total", "batch"):
+        assert waited[name] == plain[name]
+    assert waited["unknown"] == [{"platform": "default", "reference": "nobody"}]
+
+
+def test_a_broker_that_is_away_is_told_and_nothing_is_lost(cli: Cli, people: list[str]) -> None:
+    away = {"VERIFIER_BROKER_URL": "redis://127.0.0.1:1/0"}
+    with transaction() as connection:  # what a test before rang for would not be rung for again
+        connection.execute(text("DELETE FROM verifier.lane_slots"))
+    ran = cli("verify", "submit", "--all", **away).ok()
+    assert "the broker is away: the work starts when it is back" in ran.err
+    one = cli("verify", "one", people[0], "--timeout", "0.1", **away)
+    assert one.code == 7
+    assert "the broker is away" in one.err
+    assert "broker" not in cli("verify", "submit", "--all").ok().err

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import stat
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from tests.intake.reading import opened
 from verifier.errors import UsageError
 from verifier.identity.errors import InvalidField
 from verifier.identity.keyring import KeyRing
-from verifier.intake import CHUNK, Intake, Person
+from verifier.intake import CHUNK, REQUIRED, Intake, Person, PutResult, put_users
 from verifier.intake.importing import Imported, import_rows
 from verifier.intake.rejects import KEPT, Rejects
 from verifier.intake.seen import SeenKeys
@@ -26,7 +29,7 @@ def intake(product: Path, keyring: KeyRing) -> Intake:
 
 
 def imported(
-    content: str, intake: Intake, rejects_path: Path | None = None
+    content: str, intake: Intake, rejects_path: Path | None = None, name: str = "users.csv"
 ) -> tuple[Imported, Rejects, list[tuple[str, str]]]:
     keys: list[tuple[str, str]] = []
 
@@ -35,7 +38,7 @@ def imported(
 
     done = Imported()
     with Rejects(rejects_path) as rejects:
-        import_rows(opened(content), intake.check, intake, rejects, done, remember)
+        import_rows(opened(content, name), intake.check, intake, rejects, done, remember)
     return done, rejects, keys
 
 
@@ -54,6 +57,140 @@ def test_changed_identity_and_changed_contact_are_told_apart(intake: Intake) -> 
     people[1]["email"] = "new@example.com"
     result = imported(csv_of(people), intake)[0].result
     assert (result.changed, result.contact_changed, result.unchanged) == (1, 1, 1)
+
+
+CONTACT = {
+    "email": "li.lei@example.com",
+    "push_token": "token-0123456789",
+    "locale": "en",
+    "time_zone": "Asia/Urumqi",
+    "bound_at": "2026-01-02T03:04:05.678+08:00",
+    "consent_at": "2026-01-03",
+}
+DEFAULTS = {"locale": "zh", "time_zone": "Asia/Shanghai"}
+
+
+def stored(keyring: KeyRing, reference: str, platform: str) -> dict[str, object]:
+    """The contact data of a user, in clear."""
+    with transaction() as connection:
+        row = users.find(connection, platform, reference)
+    assert row is not None
+    contact = {name: row._mapping[name] for name in CONTACT}
+    for name in ("email", "push_token"):
+        if contact[name] is not None:
+            contact[name] = keyring.decrypt("users", name, platform, reference, contact[name])
+    return contact
+
+
+def numbers(result: PutResult) -> tuple[int, int, int, int]:
+    return result.inserted, result.changed, result.contact_changed, result.unchanged
+
+
+def _as_jsonl(person: dict[str, str | None]) -> tuple[str, str]:
+    return json.dumps(person), "users.jsonl"
+
+
+def _as_csv(person: dict[str, str | None]) -> tuple[str, str]:
+    return csv_of([{k: v or "" for k, v in person.items()}], tuple(person)), "users.csv"
+
+
+@pytest.mark.parametrize("written", [_as_csv, _as_jsonl])
+def test_fields_that_a_file_does_not_have_keep_what_is_stored(
+    intake: Intake,
+    keyring: KeyRing,
+    written: Callable[[dict[str, str | None]], tuple[str, str]],
+) -> None:
+    person = {**next(rows(1, seed=21)), "platform": written.__name__}
+    key = person["reference"], person["platform"]
+    bare: dict[str, str | None] = {name: person[name] for name in (*REQUIRED, "platform")}
+    for values, expected in [
+        ({**bare, **CONTACT}, (1, 0, 0, 0)),
+        (bare, (0, 0, 0, 1)),
+        ({**bare, "locale": "en"}, (0, 0, 0, 1)),
+        ({**bare, "email": CONTACT["email"], "consent_at": CONTACT["consent_at"]}, (0, 0, 0, 1)),
+        ({**bare, **CONTACT}, (0, 0, 0, 1)),
+    ]:
+        content, name = written(values)
+        assert numbers(imported(content, intake, name=name)[0].result) == expected
+    full = stored(keyring, *key)
+    for changed, expected in [({"name": "欧阳修远"}, (0, 1, 0, 0)), ({}, (0, 0, 0, 1))]:
+        bare |= changed
+        content, name = written(bare)
+        assert numbers(imported(content, intake, name=name)[0].result) == expected
+        assert stored(keyring, *key) == full
+    content, name = written({**bare, "email": "new@example.com"})
+    for expected in [(0, 0, 1, 0), (0, 0, 0, 1)]:
+        assert numbers(imported(content, intake, name=name)[0].result) == expected
+        assert stored(keyring, *key) == {**full, "email": "new@example.com"}
+    content, name = written({**bare, **CONTACT, "email": "new@example.com"})
+    assert numbers(imported(content, intake, name=name)[0].result) == (0, 0, 0, 1)
+
+
+def test_a_field_that_is_there_and_empty_clears_what_is_stored(
+    intake: Intake, keyring: KeyRing
+) -> None:
+    person = next(rows(1, seed=22))
+    key = person["reference"], person["platform"]
+    bare = {name: person[name] for name in (*REQUIRED, "platform")}
+    put_users(keyring, [{**bare, **CONTACT}])
+    expected = stored(keyring, *key)
+    for field in CONTACT:
+        cleared = {**bare, field: " "}
+        assert numbers(put_users(keyring, [cleared])) == (0, 0, 1, 0)
+        assert numbers(put_users(keyring, [cleared])) == (0, 0, 0, 1)
+        expected[field] = DEFAULTS.get(field)
+        assert stored(keyring, *key) == expected
+
+
+def test_none_says_nothing_and_a_new_user_gets_the_defaults(
+    intake: Intake, keyring: KeyRing
+) -> None:
+    person = next(rows(1, seed=23))
+    key = person["reference"], person["platform"]
+    bare = {name: person[name] for name in (*REQUIRED, "platform")}
+    nothing = {**bare, **dict.fromkeys(CONTACT)}
+    assert numbers(put_users(keyring, [nothing])) == (1, 0, 0, 0)
+    assert stored(keyring, *key) == {**dict.fromkeys(CONTACT), **DEFAULTS}
+    assert numbers(put_users(keyring, [bare])) == (0, 0, 0, 1)
+    assert numbers(put_users(keyring, [{**bare, **CONTACT}])) == (0, 0, 1, 0)
+    full = stored(keyring, *key)
+    assert numbers(put_users(keyring, [nothing])) == (0, 0, 0, 1)
+    assert stored(keyring, *key) == full
+
+
+def test_rows_with_and_without_contact_may_stand_in_one_chunk(
+    intake: Intake, keyring: KeyRing
+) -> None:
+    people = list(rows(3, seed=24))
+    put_users(keyring, people)
+    bare = {name: people[1][name] for name in (*REQUIRED, "platform")}
+    mixed = [people[0], bare, {**people[2], "email": "new@example.com"}]
+    assert numbers(put_users(keyring, mixed)) == (0, 0, 1, 2)
+    assert numbers(put_users(keyring, mixed)) == (0, 0, 0, 3)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "0001-01-01",
+        "9999-12-31T23:59:59-12:00",
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=14))),
+        datetime.max.replace(tzinfo=timezone(timedelta(hours=-12))),
+    ],
+)
+@pytest.mark.parametrize("field", ["bound_at", "consent_at"])
+def test_a_date_off_the_calendar_refuses_its_row_alone(
+    intake: Intake, keyring: KeyRing, field: str, value: object
+) -> None:
+    bad, good = rows(2, seed=25)
+    result = put_users(keyring, [{**bad, field: value}, good])
+    assert [(reject.row, reject.field) for reject in result.rejected] == [(1, field)]
+    assert result.taken == 1
+
+
+def test_dates_are_taken_from_1900_to_2200(intake: Intake) -> None:
+    person = {**next(rows(1, seed=26)), "bound_at": "1900-01-01", "consent_at": "2200-12-31"}
+    assert imported(csv_of([person]), intake)[0].result.taken == 1
 
 
 def test_the_first_row_of_a_user_counts_and_later_ones_name_its_line(intake: Intake) -> None:
@@ -115,6 +252,11 @@ def test_formula_looking_references_are_stored_as_they_are(intake: Intake, refer
         ("time_zone", "../../etc/passwd"),
         ("bound_at", "\0"),
         ("bound_at", "9999-99-99"),
+        ("bound_at", "0001-01-01"),
+        ("bound_at", "9999-12-31T23:59:59-12:00"),
+        ("bound_at", "1899-12-31"),
+        ("consent_at", "0001-01-01T00:00:00+14:00"),
+        ("consent_at", "2201-01-01"),
         ("consent_at", "x" * 100_000),
         ("name", "x" * 100_000),
         ("reference", "x" * 100_000),

@@ -126,8 +126,8 @@ class _Audit:
         return found
 
     def requeue(self, found: dict[str, Any]) -> None:
-        """Submit under the night's key: a repeat resumes the same batch."""
-        if "batch" in found:
+        """Submit under the night's key: a repeat resumes the same batch. No batch for nobody."""
+        if "batch" in found or not any(found["requeue"].values()):
             return
         request = Request(
             selection="audit",

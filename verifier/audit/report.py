@@ -98,11 +98,19 @@ def show(night: date | None = None) -> Report:
         else:
             row = jobs.get(connection, JOB, night.isoformat())
         if row is None:
-            raise NotFoundError(
-                "There has been no audit yet." if night is None else f"No audit of {night}.",
-                fix="`verifier audit run` audits now.",
-            )
+            raise _no_audit(connection, night)
         return _report(connection, row)
+
+
+def _no_audit(connection: Connection, night: date | None) -> NotFoundError:
+    latest = jobs.latest(connection, JOB, 5)
+    if night is None or not latest:
+        return NotFoundError("There has been no audit yet.", fix="`verifier audit run` audits now.")
+    periods = ", ".join(row.period for row in latest)
+    return NotFoundError(
+        f"There was no audit on {night}.",
+        fix=f"The latest were {periods}; `verifier audit show` shows the last one.",
+    )
 
 
 def recent(limit: int = 30) -> list[tuple[str, str, datetime, datetime | None]]:

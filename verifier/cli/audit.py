@@ -38,7 +38,7 @@ def run(now: bool, as_json: bool) -> None:
 
 
 @group.command()
-@click.argument("night", type=click.DateTime(["%Y-%m-%d"]), required=False)
+@click.argument("night", metavar="[NIGHT]", type=click.DateTime(["%Y-%m-%d"]), required=False)
 @json_option
 @needs_store
 def show(night: datetime | None, as_json: bool) -> None:

@@ -8,8 +8,8 @@ import click
 
 from verifier.cli import talk
 from verifier.cli.lazy import Group
-from verifier.cli.options import json_option, reason_option, watch_option
-from verifier.cli.session import needs_store
+from verifier.cli.options import json_option, reason_option, timeout_needs_wait, watch_option
+from verifier.cli.session import needs_store, store
 from verifier.cli.user import FAILURES
 
 if TYPE_CHECKING:
@@ -94,11 +94,22 @@ def cancel(batch: int, as_json: bool) -> None:
     """End what batch ID still waits for. Calls in flight finish; shared users go on for others."""
     from verifier.verification import batches
 
-    ended = batches.cancel(batch)
+    done = _told_done(batch)
+    ended = 0 if done else batches.cancel(batch)
     if as_json:
         talk.out_json({"batch": batch, "cancelled": ended})
-    else:
+    elif not done:
         talk.say(f"batch {batch}: {ended:,} users cancelled; calls in flight finish")
+
+
+def _told_done(batch: int) -> bool:
+    """Whether the batch is done, which is then said: there is nothing to change any more."""
+    from verifier.verification import batches
+
+    done = batches.is_done(batch)
+    if done:
+        talk.say(f"batch {batch} is done already; nothing was changed")
+    return done
 
 
 @group.command()
@@ -115,7 +126,6 @@ def cancel(batch: int, as_json: bool) -> None:
 @click.option("--timeout", type=click.FloatRange(min=0), help="With --wait: at most, in seconds.")
 @json_option
 @click.pass_context
-@needs_store
 def rerun(
     context: click.Context,
     batch: int,
@@ -130,9 +140,11 @@ def rerun(
     """Submit the users of batch ID again, as a new batch."""
     from verifier.cli import rerunning
 
-    code = rerunning.rerun(
-        batch, only, priority, key, label, wait=wait, timeout=timeout, as_json=as_json
-    )
+    timeout_needs_wait(timeout, wait=wait)
+    with store():
+        code = rerunning.rerun(
+            batch, only, priority, key, label, wait=wait, timeout=timeout, as_json=as_json
+        )
     if code:
         context.exit(code)
 
@@ -147,10 +159,12 @@ def pause(batch: int, reason: str | None, as_json: bool) -> None:
     from verifier.cli.options import checked_reason, operator
     from verifier.verification import batches
 
-    held = batches.pause(batch, by=operator(), reason=checked_reason(reason))
+    why = checked_reason(reason)
+    done = _told_done(batch)
+    held = 0 if done else batches.pause(batch, by=operator(), reason=why)
     if as_json:
         talk.out_json({"batch": batch, "held": held})
-    else:
+    elif not done:
         talk.say(f"batch {batch} is paused: {held:,} users held; calls in flight finish")
 
 
@@ -162,10 +176,11 @@ def resume(batch: int, as_json: bool) -> None:
     """Let batch ID go on."""
     from verifier.verification import batches
 
-    released = batches.resume(batch)
+    done = _told_done(batch)
+    released = 0 if done else batches.resume(batch)
     if as_json:
         talk.out_json({"batch": batch, "released": released})
-    else:
+    elif not done:
         talk.say(f"batch {batch} goes on: {released:,} users released")
 
 

@@ -85,13 +85,18 @@ def configuration_checks() -> Iterator[Check]:
     yield _ok("configuration", str(path) if path.exists() else "defaults (no file)")
     yield from _secrets(current)
     yield from _lanes(current)
-    for name, url in (("database URL", database_url), ("broker URL", broker_url)):
+    yield _gateways(current)
+    environment = settings()
+    for name, url, own in (
+        ("database URL", database_url, environment.database_url),
+        ("broker URL", broker_url, environment.broker_url),
+    ):
         try:
             url()
         except ConfigError as error:
             yield _failed(name, error)
         else:
-            yield _ok(name, "set")
+            yield _ok(name, "configured" if own else "of the local stack that runs")
 
 
 def _secrets(current: Config) -> Iterator[Check]:
@@ -130,6 +135,19 @@ def _lanes(current: Config) -> Iterator[Check]:
         )
     else:
         yield _ok("lanes", "every lane has a provider")
+
+
+def _gateways(current: Config) -> Check:
+    if not current.reminders.enabled:
+        return _ok("gateways", "reminders are switched off")
+    if not current.gateways:
+        return _warn(
+            "gateways",
+            "no gateway is configured: nobody is reminded",
+            "Add a [gateways.NAME] table to the configuration, or switch reminders off: "
+            "[reminders] enabled = false.",
+        )
+    return _ok("gateways", f"configured: {', '.join(current.gateways)}")
 
 
 def installation_checks() -> Iterator[Check]:

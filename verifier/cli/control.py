@@ -36,6 +36,6 @@ def start() -> None:
     from verifier.verification.ring import ring_lanes
 
     with transaction() as connection:
-        operations.start(connection)
+        was_stopped = operations.start(connection)
     ring_lanes()
-    talk.say("the work goes on")
+    talk.say("the work goes on" if was_stopped else "it was not stopped; nothing was changed")

@@ -90,7 +90,10 @@ def _target(file: str) -> Iterator[TextIO]:
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
-        raise UsageError(f"The file {file} cannot be written ({error.strerror}).") from None
+        raise UsageError(
+            f"The file {file} cannot be written ({error.strerror}).",
+            fix="Name a file in a directory of your own, or - for standard output.",
+        ) from None
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as target:
             yield target

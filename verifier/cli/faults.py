@@ -37,8 +37,9 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         talk.error(error.format_message())
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        talk.say("interrupted")
+    except (click.Abort, KeyboardInterrupt) as interruption:
+        # Whoever was interrupted may have said what becomes of the work.
+        talk.say("; ".join(["interrupted", *map(str, interruption.args)]))
         return INTERRUPTED
     except VerifierError as error:
         talk.error(error.message, error.fix)

@@ -74,7 +74,10 @@ def _stream(name: str) -> Iterator[tuple[ByteStream, int]]:
         with Path(name).open("rb") as file:
             yield file, os.fstat(file.fileno()).st_size
     except (PermissionError, IsADirectoryError, FileNotFoundError) as error:
-        raise UsageError(f"The file {name} cannot be read ({error.strerror}).") from None
+        raise UsageError(
+            f"The file {name} cannot be read ({error.strerror}).",
+            fix="Name a file that this account may read, or - for standard input.",
+        ) from None
 
 
 def run_import(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import click
 
 from verifier.cli import talk
@@ -51,7 +53,7 @@ def show(as_json: bool) -> None:
         {
             "purpose": purpose,
             "id": key.id,
-            "created": key.created,
+            "created": _instant(key.created),
             "current": key.id == keys.current,
         }
         for purpose, keys in (("encryption", ring.encryption), ("index", ring.index))
@@ -62,3 +64,11 @@ def show(as_json: bool) -> None:
         return
     columns = ("purpose", "id", "created", "current")
     talk.table(columns, ([row[name] for name in columns] for row in rows))
+
+
+def _instant(written: str) -> datetime | str:
+    """The time in the file, or its text where somebody wrote something else there."""
+    try:
+        return datetime.fromisoformat(written)
+    except ValueError:
+        return written

@@ -9,7 +9,7 @@ from verifier.cli.lazy import Group
 from verifier.cli.options import LANES, json_option, reason_option
 from verifier.cli.session import needs_store
 
-lane_argument = click.argument("lane", type=click.Choice(LANES))
+lane_argument = click.argument("lane", metavar="LANE", type=click.Choice(LANES))
 
 
 @click.group(cls=Group)
@@ -40,7 +40,10 @@ def list_lanes(as_json: bool) -> None:
 @reason_option
 @needs_store
 def pause(lane: str, reason: str | None) -> None:
-    """Start nothing more in LANE, until it is resumed. Calls in flight finish."""
+    """Start nothing more in LANE, until it is resumed. Calls in flight finish.
+
+    LANE is cmcc, cucc, ctcc, cbn or mvno.
+    """
     from verifier.cli.options import checked_reason, operator
     from verifier.outcomes import Lane
     from verifier.store import lanes
@@ -56,7 +59,10 @@ def pause(lane: str, reason: str | None) -> None:
 @lane_argument
 @needs_store
 def resume(lane: str) -> None:
-    """Work on LANE again, at once, also if it waited for a provider."""
+    """Work on LANE again, at once, also if it waited for a provider.
+
+    LANE is cmcc, cucc, ctcc, cbn or mvno.
+    """
     from verifier.outcomes import Lane
     from verifier.store import lanes
     from verifier.store.engine import transaction

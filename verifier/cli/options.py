@@ -15,6 +15,14 @@ platform_option = click.option(
 LANES = ("cmcc", "cucc", "ctcc", "cbn", "mvno")
 
 
+def timeout_needs_wait(timeout: float | None, *, wait: bool) -> None:
+    """Refuse a limit on a wait that was not asked for."""
+    from verifier.errors import UsageError
+
+    if timeout is not None and not wait:
+        raise UsageError("--timeout limits a wait, and --wait is not given.", fix="Add --wait.")
+
+
 def checked_reason(reason: str | None) -> str | None:
     """A pause's reason stands in clear for months: refuse one with personal data in it."""
     from verifier.errors import UsageError
@@ -22,8 +30,11 @@ def checked_reason(reason: str | None) -> str | None:
 
     if reason is None:
         return None
-    if len(reason) > 200 or not reason.isprintable():
-        raise UsageError("The reason must be one line of at most 200 printable characters.")
+    if not reason.strip() or len(reason) > 200 or not reason.isprintable():
+        raise UsageError(
+            "The reason must be one line of 1 to 200 printable characters.",
+            fix="Say in a few words why, or leave --reason out.",
+        )
     if redact(reason) != reason:
         raise UsageError(
             "The reason contains what looks like personal data.",

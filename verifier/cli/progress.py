@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from verifier.cli import talk
+
+if TYPE_CHECKING:
+    from verifier.cli.bar import Bar
 
 _LINE_SECONDS = 10.0
 
@@ -22,7 +25,12 @@ class Progress:
         self._label = label
         self._total = total
         self._next_line = time.monotonic() + _LINE_SECONDS
-        self._bar = _Bar(label, total) if sys.stderr.isatty() else None
+        self._bar: Bar | None = None
+        if sys.stderr.isatty():
+            # Imported here: most commands never show a bar, and rich is slow to load.
+            from verifier.cli.bar import Bar
+
+            self._bar = Bar(label, total)
 
     def __enter__(self) -> Self:
         if self._bar is not None:
@@ -38,40 +46,13 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, done: int, detail: str, total: int | None = None) -> None:
-        """``done`` of the total is done; ``detail`` says it in the field's words."""
+    def update(self, done: int, detail: str, total: int | None = None, note: str = "") -> None:
+        """``done`` of the total is done; ``detail`` says it in the field's words; ``note``, if
+        any, why it does not move."""
         self._total = total or self._total
         if self._bar is not None:
-            self._bar.update(done, detail, self._total)
+            self._bar.update(done, [detail, note] if note else [detail], self._total)
         elif time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + _LINE_SECONDS
             share = f" ({done / self._total:.0%})" if self._total else ""
-            talk.say(f"{self._label}: {detail}{share}")
-
-
-class _Bar:
-    def __init__(self, label: str, total: int | None) -> None:
-        # Imported here: most commands never show a bar, and rich is slow to load.
-        from rich.console import Console
-        from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
-
-        self._rich = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[detail]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._rich.add_task(label, total=total, detail="")
-
-    def start(self) -> None:
-        self._rich.start()
-
-    def stop(self) -> None:
-        self._rich.stop()
-
-    def update(self, done: int, detail: str, total: int | None) -> None:
-        self._rich.update(self._task, completed=done, detail=detail, total=total)
+            talk.say(f"{self._label}: {detail}{share}" + (f"; {note}" if note else ""))

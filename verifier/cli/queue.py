@@ -16,11 +16,14 @@ def group() -> None:
 
 
 @group.command()
-@click.argument("lane", type=click.Choice(LANES), required=False)
+@click.argument("lane", metavar="[LANE]", type=click.Choice(LANES), required=False)
 @json_option
 @needs_store
 def why(lane: str | None, as_json: bool) -> None:
-    """Why work waits, per lane (or in LANE): cause, until when, remedy."""
+    """Why work waits, per lane (or in LANE): cause, until when, remedy.
+
+    LANE is cmcc, cucc, ctcc, cbn or mvno.
+    """
     from verifier.cli.standing import read_lanes
     from verifier.cli.why import as_object
     from verifier.store.engine import transaction

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from verifier.cli import talk
-from verifier.cli.submitting import finish, key_or_new, tell
+from verifier.cli.submitting import finish, is_known, key_or_new, nobody, tell
 from verifier.verification import batches
 from verifier.verification.batches import Only
-from verifier.verification.submit import Priority
+from verifier.verification.submit import Priority, is_empty
 
 
 def rerun(
@@ -22,6 +22,9 @@ def rerun(
 ) -> int:
     """Submit the batch's users again; returns the exit code."""
     batches.existing(batch)  # before a key is told that would be of no use
+    request = batches.rerun_request(batch, only, priority, label)
+    if not is_known("cli", key) and is_empty(request):
+        return nobody(request, 0, as_json=as_json)
     done = batches.rerun(
         batch, only=only, caller="cli", key=key_or_new(key), priority=priority, label=label
     )

@@ -8,6 +8,7 @@ import click
 
 from verifier.cli import talk
 from verifier.cli.lazy import Group
+from verifier.errors import UsageError
 
 
 @click.group(cls=Group)
@@ -25,14 +26,15 @@ def group() -> None:
 def serve(port: int, state: Path, people: int | None, seed: int) -> None:
     """Serve on 127.0.0.1 until SIGTERM or SIGINT."""
     from verifier.errors import VerifierError
-    from verifier.sandbox.people import generate, write
     from verifier.sandbox.server import serve as serve_sandbox
 
     if people is not None:
-        _say_written(write(state, generate(people, seed)), state)
+        _write(state, people, seed, option="--state")
     try:
         serve_sandbox(state, port, announce=talk.out)
     except OSError as error:
+        if error.filename is not None:
+            raise _unwritable(state, error, "--state") from None
         raise VerifierError(
             f"Port {port} cannot be listened on ({error.strerror}).", fix="Choose another --port."
         ) from None
@@ -53,14 +55,18 @@ def people(count: int, seed: int, directory: Path) -> None:
 
     A sandbox that runs in this VERIFIER_HOME learns about them at once.
     """
-    from verifier.sandbox.people import generate, write
     from verifier.settings import running_endpoints
 
-    _say_written(write(directory, generate(count, seed)), directory)
+    _write(directory, count, seed, option="--out")
     running = running_endpoints()
     if running is not None and running.sandbox_url is not None:
         _teach(running.sandbox_url, directory / "register.jsonl")
         talk.say(f"the sandbox at {running.sandbox_url} knows them now")
+    else:
+        talk.say(
+            "no running sandbox was told; start one with "
+            f"`verifier sandbox serve --state {directory}`"
+        )
 
 
 def _teach(url: str, register: Path) -> None:
@@ -77,5 +83,19 @@ def _teach(url: str, register: Path) -> None:
             sandbox.put(*(parse_entry(json.loads(line)) for line in chunk))
 
 
-def _say_written(number: int, directory: Path) -> None:
+def _unwritable(directory: Path, error: OSError, option: str) -> UsageError:
+    return UsageError(
+        f"The directory {directory} cannot be written ({error.strerror}).",
+        fix=f"Name a directory of your own with {option} DIR.",
+    )
+
+
+def _write(directory: Path, count: int, seed: int, *, option: str) -> None:
+    """Make the people. Raises UsageError where the directory, of that option, is not writable."""
+    from verifier.sandbox.people import generate, write
+
+    try:
+        number = write(directory, generate(count, seed))
+    except OSError as error:
+        raise _unwritable(directory, error, option) from None
     talk.say(f"wrote {number:,} fictional people to {directory}")

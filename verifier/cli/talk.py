@@ -113,6 +113,11 @@ def facts(pairs: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
         out(f"{name:<{width}}  {cell(value)}")
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 user``, ``2,000 users``: for nouns whose plural is an s."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def duration(seconds: float) -> str:
     """``42 s``, ``5 min``, ``3 h``, ``2 d``."""
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):

@@ -163,7 +163,10 @@ def find(by: str, as_json: bool) -> None:
     elif found:
         userview.print_list(found)
     if not found and not as_json:
-        raise NotFoundError("No user has this number.")
+        raise NotFoundError(
+            "No user has this number.",
+            fix="Check the number and --by; `verifier user import` adds users.",
+        )
 
 
 def _ask(by: str) -> str:

@@ -15,7 +15,6 @@ from verifier.identity import mask
 from verifier.identity.errors import InvalidField
 from verifier.identity.keyring import KeyRing
 from verifier.identity.reference import check_reference
-from verifier.intake import DEFAULT_PLATFORM
 from verifier.settings import settings
 from verifier.store import clock, overview, users
 from verifier.store.engine import transaction
@@ -84,7 +83,10 @@ def find_by(by: str, number: str) -> list[dict[str, Any]]:
         else:
             value = parse_id_number(number, today).value
     except InvalidField as fault:
-        raise UsageError(f"The {by} {fault.reason}.") from None
+        raise UsageError(
+            f"The {by} {fault.reason}.",
+            fix="Type it at the prompt, or send it as one line of standard input.",
+        ) from None
     keyring = KeyRing.load(settings().keyring_path)
     with transaction() as connection:
         rows = users.find_by_index(connection, f"{kind}_index", keyring.indexes(kind, value))
@@ -104,7 +106,7 @@ def platform_of(reference: str, platform: str | None) -> str:
             fix="Say which: " + " or ".join(f"--platform {name}" for name in known),
         )
     if not known or (platform is not None and platform not in known):
-        raise _not_found(platform or DEFAULT_PLATFORM, reference, known)
+        raise _not_found(platform, reference, known)
     return platform or known[0]
 
 
@@ -138,11 +140,12 @@ def detail(platform: str, reference: str) -> dict[str, Any]:
     }
 
 
-def _not_found(platform: str, reference: str, others: Sequence[str]) -> NotFoundError:
+def _not_found(platform: str | None, reference: str, others: Sequence[str]) -> NotFoundError:
     fix = "Put the user first (`verifier user import`)."
     if others:
         fix = "There is one elsewhere: " + " or ".join(f"--platform {name}" for name in others)
-    return NotFoundError(f"There is no user {reference!r} on platform {platform!r}.", fix=fix)
+    where = "any platform" if platform is None else f"platform {platform!r}"
+    return NotFoundError(f"There is no user {reference!r} on {where}.", fix=fix)
 
 
 def _mapping(row: Row[Any]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ import click
 
 from verifier.cli import talk
 from verifier.cli.lazy import Group
-from verifier.cli.options import json_option, platform_option
-from verifier.cli.session import needs_store
+from verifier.cli.options import json_option, platform_option, timeout_needs_wait
+from verifier.cli.session import needs_store, store
 from verifier.cli.user import FAILURES
 
 TIMED_OUT = 7
@@ -21,9 +21,9 @@ def group() -> None:
 
 
 @group.command()
-@click.option("--all", "selection", flag_value="all", help="Every user.")
-@click.option("--unverified", "selection", flag_value="unverified", help="Users never verified.")
-@click.option("--failed", "selection", flag_value="failed", help="Users whose check failed.")
+@click.option("--all", is_flag=True, help="Every user.")
+@click.option("--unverified", is_flag=True, help="Users never verified.")
+@click.option("--failed", is_flag=True, help="Users whose check failed.")
 @click.option("--ref", "references", multiple=True, metavar="REF", help="This user; repeatable.")
 @click.option(
     "--from",
@@ -44,19 +44,34 @@ def group() -> None:
 @click.option("--timeout", type=click.FloatRange(min=0), help="With --wait: at most, in seconds.")
 @json_option
 @click.pass_context
-@needs_store
 def submit(context: click.Context, /, **options: Any) -> None:
     """Submit users; each is verified once, whoever else asked for them too.
 
     Exit code with --wait: 0 when all settled MATCHED, 5 when some did not, 7 when the time was up.
     Without: 5 when references named no user or rows of the file were rejected, after the rest went
-    in.
+    in. When nobody is to be verified no batch is made.
     """
     from verifier.cli import submitting
 
-    code = submitting.submit(**options)
+    selection = _selection(options)
+    timeout_needs_wait(options["timeout"], wait=options["wait"])
+    with store():
+        code = submitting.submit(selection=selection, **options)
     if code:
         context.exit(code)
+
+
+def _selection(options: dict[str, Any]) -> str | None:
+    """Takes the flags of the selections out of the options; at most one way may be given."""
+    from verifier.errors import UsageError
+
+    named = [name for name in ("all", "unverified", "failed") if options.pop(name)]
+    if len(named) + bool(options["references"]) + (options["file"] is not None) != 1:
+        raise UsageError(
+            "Say whom to verify, in exactly one way.",
+            fix="Use one of --all, --unverified, --failed, --ref REF, --from FILE.",
+        )
+    return named[0] if named else None
 
 
 @group.command()
@@ -78,7 +93,7 @@ def one(
     from dataclasses import asdict
 
     from verifier import client
-    from verifier.cli import userview, workers_seen
+    from verifier.cli import submitting, userview, workers_seen
     from verifier.store import users
     from verifier.store.engine import transaction
 
@@ -87,6 +102,7 @@ def one(
     with transaction() as connection:
         workers_seen.warn_if_none(connection)
     state = client.verify_one(reference, platform=platform, timeout=timeout)
+    submitting.warn_if_broker_away()
     with transaction() as connection:
         user = users.find(connection, platform, reference)
         latest = users.settled_of(connection, user.id, limit=1) if user is not None else []

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from sqlalchemy import Connection
+
 from verifier import client
-from verifier.cli import session, talk
+from verifier.cli import session, talk, workers_seen
 from verifier.cli.progress import Progress
 from verifier.errors import (
     NotFoundError,
@@ -15,9 +17,12 @@ from verifier.errors import (
     WaitTimeoutError,
 )
 from verifier.store import batches
+from verifier.store import waiting as waits
 from verifier.store.engine import transaction
 
 _POLL_SECONDS = 0.5
+#: After so long without anybody settling it is said why, and looked up again as often.
+_STILL_SECONDS = 5.0
 
 
 def wait(batch: int, timeout: float | None) -> client.BatchState:
@@ -29,9 +34,10 @@ def wait(batch: int, timeout: float | None) -> client.BatchState:
             fix=f"Run `verifier dev up` in another terminal, then `verifier batch wait {batch}`.",
         )
     end = None if timeout is None else time.monotonic() + timeout
+    standstill = Standstill(batch)
     with Progress(f"batch {batch}") as progress:
         try:
-            while not _look(batch, progress):
+            while not _look(batch, progress, standstill):
                 if end is not None and time.monotonic() >= end:
                     raise WaitTimeoutError(
                         f"Batch {batch} is not done after {timeout:g} seconds; the work goes on.",
@@ -41,29 +47,72 @@ def wait(batch: int, timeout: float | None) -> client.BatchState:
                 left = _POLL_SECONDS if end is None else end - time.monotonic()
                 time.sleep(max(0.0, min(_POLL_SECONDS, left)))
         except KeyboardInterrupt:
-            talk.say(f"the work goes on; `verifier batch wait {batch}` waits again")
-            raise
-    return client.get_batch(batch)
+            raise KeyboardInterrupt(
+                f"the work goes on: `verifier batch wait {batch}` waits again"
+            ) from None
+    state = client.get_batch(batch)
+    talk.say(f"done: {state.settled:,} of {state.total:,} settled")
+    return state
 
 
-def _look(batch: int, progress: Progress) -> bool:
+class Standstill:
+    """Notices that nobody settles any more, and says what the others wait for and until when."""
+
+    def __init__(self, batch: int, patience: float = _STILL_SECONDS) -> None:
+        self._batch = batch
+        self._patience = patience
+        self._settled = -1
+        self._look_at = 0.0
+        self._note = ""
+
+    def note(self, connection: Connection, settled: int) -> str:
+        """Why nothing moves; empty while something does. Asks PostgreSQL once in a while only."""
+        now = time.monotonic()
+        if settled != self._settled:
+            self._settled, self._note = settled, ""
+        elif now >= self._look_at:
+            self._note = _waits_for(connection, self._batch)
+        else:
+            return self._note
+        self._look_at = now + self._patience
+        return self._note
+
+
+def _waits_for(connection: Connection, batch: int) -> str:
+    named = []
+    for group in waits.of_batch(connection, batch):
+        reason = group.cause if group.state == "waiting" else group.state
+        until = f" until {talk.at(group.until)}" if group.until is not None else ""
+        named.append(f"{group.number:,} {reason}{until}")
+    if named and not workers_seen.fresh_queues(connection):
+        named.append("no worker has been seen lately")
+    return f"waits for: {'; '.join(named)}" if named else ""
+
+
+def _look(batch: int, progress: Progress, standstill: Standstill) -> bool:
     """Show how far it is; whether it is done. A database that is away is asked again."""
     try:
         with transaction() as connection:
             row = batches.get(connection, batch)
             if row is None:
-                raise NotFoundError(f"There is no batch {batch}.")
+                raise NotFoundError(
+                    f"There is no batch {batch}.",
+                    fix="`verifier batch list` shows the latest ones.",
+                )
             if row.state == "open":
                 batches.finish_completed(connection, batch)
                 row = batches.get(connection, batch)
             outcomes = batches.tallies(connection, batch)
+            settled = sum(outcomes.values())
+            done = row is None or row.state == "done"
+            note = "" if done else standstill.note(connection, settled)
     except StoreUnavailableError:
         return False
-    settled = sum(outcomes.values())
     total = row.total if row is not None else 0
     named = ", ".join(f"{number:,} {outcome}" for outcome, number in outcomes.items())
-    progress.update(settled, f"{settled:,} of {total:,} settled {named}".rstrip(), total or None)
-    return row is None or row.state == "done"
+    detail = f"{settled:,} of {total:,} settled {named}".rstrip()
+    progress.update(settled, detail, total or None, note)
+    return done
 
 
 def as_object(state: client.BatchState) -> dict[str, Any]:

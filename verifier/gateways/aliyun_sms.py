@@ -12,6 +12,7 @@ refuse, the sign is ``MissingPhoneNumbers``, blamed on the operator.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -34,6 +35,7 @@ NO_TEMPLATE = "template_not_configured"
 _CALENDAR = ZoneInfo("Asia/Shanghai")
 _PAGE_SIZE = 20  # of at most 50: a page of the longest texts must fit into the transport's limit
 _MOST_PAGES = 20
+_COUNT = re.compile(r"[0-9]{1,9}")  # int() refuses texts of thousands of digits with an error
 
 _RECEIPTS = {
     "OK": wire.ACCEPTED,
@@ -197,11 +199,13 @@ def _prefixes(code: str) -> Iterator[str]:
 def _details_of(reply: Reply) -> tuple[int, list[dict[str, Any]]] | None:
     answer = reply.json_object() or {}
     total = answer.get("TotalCount")
-    if isinstance(total, str) and total.isdecimal():
+    if isinstance(total, str) and _COUNT.fullmatch(total):
         total = int(total)
     wrapper = answer.get("SmsSendDetailDTOs")
     rows = wrapper.get("SmsSendDetailDTO") if isinstance(wrapper, dict) else None
     if reply.status != 200 or answer.get("Code") != "OK" or type(total) is not int:
+        return None
+    if total < 0:  # else any list, also an empty one, would pass for complete
         return None
     if rows is None and total == 0:
         rows = []

@@ -82,8 +82,12 @@ def read(path: Path) -> KeyFile:
 
 
 def create(path: Path) -> None:
-    """A new ring with one key of each purpose. Raises ConfigError if the file exists."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """A new ring with one key of each purpose. Raises ConfigError if the file exists, or where it
+    cannot be written."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from None
     with _locked(path.parent):
         if os.path.lexists(path):
             raise ConfigError(
@@ -92,6 +96,13 @@ def create(path: Path) -> None:
                 "To add a key, run `verifier keys rotate`.",
             )
         _write(path, KeyFile(KeySet(1, (_new_key(1),)), KeySet(1, (_new_key(1),))))
+
+
+def _unwritable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"The key ring {path} cannot be written ({error.strerror}).",
+        fix="Set VERIFIER_KEYRING, or VERIFIER_HOME, to a place of your own.",
+    )
 
 
 def add_encryption_key(path: Path) -> int:

@@ -44,18 +44,25 @@ def mask_token(token: str) -> str:
     return f"{token[:4]}{_HIDDEN}" if len(token) >= 16 else _HIDDEN
 
 
+# Between the groups of a number: how people, and programs, write one.
+_GAP: Final = r"[^\S\n]?[._/()·\u2010-\u2015-]?[^\S\n]?"
+_NUMBERS: Final = rf"""
+      (?P<phone>  (?<!\d)(?:\+?86{_GAP})?(?P<national>1[3-9]\d{_GAP}\d{{4}}{_GAP}\d{{4}})(?!\d) )
+    | (?P<id>     (?<!\d)\d{{6}}{_GAP}\d{{8}}{_GAP}\d{{3}}[\dX](?!\d) )
+    | (?P<number> \d{{7,}}X? )
+"""
+_NUMBER: Final = re.compile(_NUMBERS, re.IGNORECASE | re.VERBOSE)
+
 # Order matters: the first alternative that matches at a place wins. Every alternative starts at a
 # boundary or consumes what it scans, so the time is linear in the length of the text.
 _SENSITIVE: Final = re.compile(
     r"""
-      (?P<keep>   \b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b
+      (?P<keep>   \b[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\b
                 | \b(?=[0-9]{0,30}[a-f])[0-9a-f]{32,128}\b )          # UUIDs and digests
     | (?P<login>  (?<=://)[^\s/]{1,256}@ )                            # user:password@host
     | (?P<email>  (?<![\w.+%-])[\w.+%-]+@[\w-]+(?:\.[\w-]+)+ )
-    | (?P<phone>  (?<!\d)(?:\+?86[ -]?)?(?P<national>1[3-9]\d[ -]?\d{4}[ -]?\d{4})(?!\d) )
-    | (?P<id>     (?<!\d)\d{6}[ -]?\d{8}[ -]?\d{3}[\dX](?!\d) )
-    | (?P<number> \d{7,}X? )
-    """,
+    | """
+    + _NUMBERS,
     re.IGNORECASE | re.VERBOSE,
 )
 
@@ -73,7 +80,7 @@ def _mask_found(found: re.Match[str]) -> str:
         case "login":
             return f"{_HIDDEN}@"
         case "email":
-            return mask_email(text)
+            return _NUMBER.sub(_mask_found, mask_email(text))  # the domain, too, may be a number
         case "phone":
             return mask_phone(_digits(found.group("national")))
         case "id":
@@ -83,4 +90,4 @@ def _mask_found(found: re.Match[str]) -> str:
 
 
 def _digits(text: str) -> str:
-    return text.replace(" ", "").replace("-", "")
+    return "".join(filter(str.isalnum, text))

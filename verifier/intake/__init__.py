@@ -3,16 +3,21 @@
 Comparison is by keyed digest, never by ciphertext, so the same data twice changes nothing. Changed
 identity data (phone, name, ID number) makes the user unverified again; changed contact data does
 not. A row that cannot be taken is refused with its field and reason; the others go in.
+
+An optional field that a row does not have (or has as None) says nothing: what is stored stays. A
+field that is there and empty clears it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from itertools import islice
 from typing import Any, Final
 from zoneinfo import ZoneInfo, available_timezones
+
+from sqlalchemy import Row
 
 from verifier.clock import business_date
 from verifier.config import config
@@ -27,15 +32,9 @@ from verifier.store.engine import transaction
 
 #: The fields of a user as callers give them. The first four are required.
 REQUIRED: Final = ("reference", "phone", "name", "id_number")
-OPTIONAL: Final = (
-    "platform",
-    "email",
-    "push_token",
-    "locale",
-    "time_zone",
-    "bound_at",
-    "consent_at",
-)
+#: Those of the optional ones that keep what is stored when a row does not have them.
+KEEPING: Final = ("email", "push_token", "locale", "time_zone", "bound_at", "consent_at")
+OPTIONAL: Final = ("platform", *KEEPING)
 DEFAULT_PLATFORM: Final = "default"
 DEFAULT_LOCALE: Final = "zh"
 
@@ -44,6 +43,10 @@ CHUNK: Final = 5000
 
 _ZONES: Final = frozenset(available_timezones())
 _LOCALES: Final = ("zh", "en")
+#: Years that a date may lie in. At the ends of the calendar UTC would be off it.
+_YEARS: Final = range(1900, 2201)
+_NOTHING: Final[frozenset[str]] = frozenset()
+_ALL_KEEPING: Final = frozenset(KEEPING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,11 @@ class PutResult:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A checked user, in clear for the moment between parsing and encryption."""
+    """A checked user, in clear for the moment between parsing and encryption.
+
+    ``absent`` are the fields of :data:`KEEPING` that the row did not have. Until what is stored is
+    filled in for them (:meth:`Intake.put`), they hold what a new user gets.
+    """
 
     row: int
     platform: str
@@ -91,6 +98,7 @@ class Person:
     time_zone: str
     bound_at: datetime | None
     consent_at: datetime | None
+    absent: frozenset[str] = _NOTHING
 
     @property
     def key(self) -> tuple[str, str]:
@@ -135,7 +143,16 @@ def check(values: Mapping[str, Any], row: int, today: date) -> Person:
         time_zone=_zone(_text(values, "time_zone")),
         bound_at=_instant("bound_at", values.get("bound_at")),
         consent_at=_instant("consent_at", values.get("consent_at")),
+        absent=_absent(values),
     )
+
+
+def _absent(values: Mapping[str, Any]) -> frozenset[str]:
+    absent = [name for name in KEEPING if values.get(name) is None]
+    if not absent:
+        return _NOTHING
+    # One set for the usual case: a chunk holds thousands of people.
+    return _ALL_KEEPING if len(absent) == len(KEEPING) else frozenset(absent)
 
 
 def _text(values: Mapping[str, Any], name: str) -> str:
@@ -178,12 +195,14 @@ def _zone(value: str) -> str:
 
 
 def _instant(name: str, value: Any) -> datetime | None:
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and not value.strip()):
         return None
     try:
         found = value if isinstance(value, datetime) else datetime.fromisoformat(value.strip())
     except (ValueError, AttributeError):
         raise InvalidField(name, "malformed") from None
+    if found.year not in _YEARS:
+        raise InvalidField(name, "malformed")
     if found.tzinfo is None:
         found = found.replace(tzinfo=ZoneInfo(config().business_time_zone))
     return found.astimezone(UTC)
@@ -212,14 +231,20 @@ class Intake:
     def _round(self, people: Sequence[Person], result: PutResult) -> list[Person]:
         by_key = {person.key: person for person in people}
         with transaction() as connection:
-            existing = users.lock_existing(connection, list(by_key))
+            partial = any(person.absent for person in people)
+            existing = users.lock_existing(connection, list(by_key), with_contact=partial)
             changed, contacts = [], []
             unchanged = 0
             for row in existing:
                 person = by_key.pop((row.platform, row.reference))
                 if not self._keyring.digest_matches(row.identity_digest, *person.identity()):
-                    changed.append(person)
-                elif not self._keyring.digest_matches(row.contact_digest, *person.contact()):
+                    changed.append(self._merged(person, row))
+                    continue
+                if person.absent == _ALL_KEEPING:  # says nothing of the contact: no need to look
+                    unchanged += 1
+                    continue
+                person = self._merged(person, row)
+                if not self._keyring.digest_matches(row.contact_digest, *person.contact()):
                     contacts.append(person)
                 else:
                     unchanged += 1
@@ -231,6 +256,22 @@ class Intake:
         result.contact_changed += len(contacts)
         result.unchanged += unchanged
         return [person for key, person in by_key.items() if key not in added]
+
+    def _merged(self, person: Person, row: Row[Any]) -> Person:
+        """``person`` with what is stored in ``row`` for the fields that were not given."""
+        if not person.absent:
+            return person
+        stored = {name: self._stored(name, row) for name in person.absent}
+        return replace(person, **stored, absent=_NOTHING)
+
+    def _stored(self, name: str, row: Row[Any]) -> Any:
+        value = row._mapping[name]
+        if value is None:
+            return None
+        if name in ("email", "push_token"):
+            return self._keyring.decrypt("users", name, row.platform, row.reference, value)
+        # The digest is over UTC; the driver gives the zone of the session.
+        return value.astimezone(UTC) if isinstance(value, datetime) else value
 
     def _seal(self, person: Person) -> users.SealedUser:
         def sealed(column: str, value: str) -> bytes:

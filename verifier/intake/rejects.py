@@ -59,10 +59,7 @@ class Rejects:
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
             descriptor = os.open(path, flags, 0o600)
         except OSError as error:
-            raise UsageError(
-                f"The list of rejected rows {path} cannot be written ({error.strerror}).",
-                fix="Name another place with --rejects PATH.",
-            ) from None
+            raise _unwritable(path, error) from None
         os.fchmod(descriptor, 0o600)
         self._file = os.fdopen(descriptor, "w", encoding="utf-8", newline="")
         self._writer = csv.writer(self._file, lineterminator="\n")
@@ -85,14 +82,23 @@ class Rejects:
             self.path.unlink(missing_ok=True)  # one of ours, of an earlier run
 
 
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"The list of rejected rows {path} cannot be written ({error.strerror}).",
+        fix="Name another place with --rejects PATH.",
+    )
+
+
 def _refuse_foreign(path: Path) -> None:
     try:
         with path.open("r", encoding="utf-8", errors="replace") as file:
             ours = file.readline(100).strip() == _HEADER
     except FileNotFoundError:
         return
-    except OSError:
+    except IsADirectoryError:
         ours = False
+    except OSError as error:
+        raise _unwritable(path, error) from None
     if not ours:
         raise UsageError(
             f"{path} exists and is not a list of rejected rows.",

@@ -15,6 +15,24 @@ _GBK = re.compile(r"charset\s*=\s*\"?gb(k|2312|18030)\b", re.IGNORECASE)
 _NOT_AN_IDENTIFIER = re.compile(r"[^\x21-\x7e]")
 _LONGEST_WAIT = 86_400.0
 
+# UUIDs, and hexadecimal too long for a person's number: whatever digits stand in them are chance.
+_OPAQUE = re.compile(
+    r"""(?<![0-9a-z])(?:
+          [0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}
+        | (?=[0-9]{0,64}[a-f])[0-9a-f]{24,128}
+    )(?![0-9a-z])""",
+    re.IGNORECASE | re.VERBOSE,
+)
+# A mainland mobile number, or an identity number with a birth date in its place; also in groups.
+_PERSONAL = re.compile(
+    r"""(?<![0-9])(?:
+          (?:(?:00)?86[^0-9a-z]{0,2}|0)?1[3-9][0-9][^0-9a-z]{0,2}[0-9]{4}[^0-9a-z]{0,2}[0-9]{4}
+        | [1-9][0-9]{5}[^0-9a-z]{0,2}
+          (?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[^0-9a-z]{0,2}[0-9]{3}[0-9x]
+    )(?![0-9])""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -58,14 +76,25 @@ class Reply:
 
 
 def code_of(value: object) -> str | None:
-    """A vendor's code if it looks like one. Free text (which may quote our input) is refused."""
-    return value if isinstance(value, str) and _CODE.fullmatch(value) else None
+    """A vendor's code if it looks like one. Free text (which may quote our input) is refused, and
+    so is what looks like a phone or an identity number."""
+    if not isinstance(value, str) or _CODE.fullmatch(value) is None or _is_personal(value):
+        return None
+    return value
 
 
 def identifier_of(value: object) -> str | None:
-    """A vendor's request or message id, made safe to store: printable ASCII, 128 characters."""
+    """A vendor's request or message id, made safe to store: printable ASCII, 128 characters.
+
+    None for what looks like a phone or an identity number: it may be our own question, sent back.
+    """
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value) if abs(value) < 10**30 else None
     if not isinstance(value, str):
         return None
-    return _NOT_AN_IDENTIFIER.sub("", value)[:128] or None
+    kept = _NOT_AN_IDENTIFIER.sub("", value)[:128]
+    return None if not kept or _is_personal(kept) else kept
+
+
+def _is_personal(text: str) -> bool:
+    return _PERSONAL.search(_OPAQUE.sub("u", text)) is not None

@@ -18,7 +18,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -75,8 +75,18 @@ _PLAIN_NUMBER_KEYS = re.compile(r"^(?:id|pid|count|rows|bytes|cursor|sequence|.+
 _OWN_KEYS = frozenset({"timestamp", "level", "component"})
 
 
+#: Characters of one text that are looked at and logged.
+_LONGEST: Final = 8_000
+
+
 def redact(text: str) -> str:
-    """``text`` without what looks like a number of a person, an address or a credential."""
+    """``text`` without what looks like a number of a person, an address or a credential.
+
+    A text longer than a log line has any use for loses its middle, which also bounds the time.
+    """
+    if len(text) > _LONGEST:
+        half = _LONGEST // 2
+        text = f"{text[:half]} [{len(text) - _LONGEST} characters left out] {text[-half:]}"
     return _PATTERN.sub(_replacement, text)
 
 

@@ -2,7 +2,7 @@
 #
 #   make demo        the whole system at work on this machine
 #   make test        every check and every test
-#   make test-fast   the tests that need no worker processes
+#   make test-fast   the tests that need neither servers nor worker processes
 #   make check       formatting, lint, types, layers, dependencies
 #   make lock        resolve the dependencies anew
 #   make clean       remove what was built, keep nothing else's state
@@ -31,7 +31,8 @@ test: check
 	@$(BIN)/python -m pytest -n 4 --dist worksteal
 
 test-fast: dev
-	@$(BIN)/python -m pytest -m 'not slow' -n 4 --dist worksteal
+	@$(BIN)/python -m pytest -m 'not slow and not servers' --hypothesis-profile=fast -n 3 --dist worksteal \
+		$(foreach folder,cli contract local sandbox workers,--ignore=tests/$(folder))
 
 check: dev
 	@$(call quietly,$(BIN)/ruff format --check .)

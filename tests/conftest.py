@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 import redis
 
@@ -108,3 +109,20 @@ def product(
 def _forget_caches() -> None:
     settings_module.settings.cache_clear()
     config_module.config.cache_clear()
+
+
+# No deadlines: the box is shared, and slowness is not what properties look for.
+hypothesis.settings.register_profile("thorough", deadline=None)
+hypothesis.settings.register_profile("fast", deadline=None, max_examples=20)
+hypothesis.settings.load_profile("thorough")
+
+#: Folders whose tests start servers, sandboxes or processes of their own.
+_WITH_SERVERS = frozenset({"cli", "contract", "local", "sandbox"})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs servers: ``make test-fast`` leaves it out."""
+    for item in items:
+        needs_database = "servers" in getattr(item, "fixturenames", ())
+        if needs_database or item.path.parent.name in _WITH_SERVERS:
+            item.add_marker(pytest.mark.servers)

@@ -112,7 +112,7 @@ def test_a_first_write_that_the_kernel_refuses_is_tried_once_more(
         _post(transport, server.url)
         # The quiet check is skipped, and the socket is dead when the write comes.
         monkeypatch.setattr(connection._Guarded, "is_connected", True)
-        pool = transport._adapter._pools[server.url]
+        pool = transport._adapter.pool(server.endpoint)
         assert pool.pool is not None
         kept = pool.pool.get()
         kept.sock.shutdown(socket.SHUT_RDWR)

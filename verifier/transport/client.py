@@ -1,8 +1,10 @@
-"""The client: ``requests``' adapter, stripped to one exchange, and the sorting of what went wrong.
+"""The client: one exchange over a kept connection, and the sorting of what went wrong.
 
-The adapter is used without a Session: everything a session adds (cookies, redirects, proxies and
-certificates from the environment, merging) is unwanted here and costs two thirds of the CPU time
-of a call. What the adapter looks up anew for each call is looked up once.
+``requests``' adapter, without a Session, looks after connections and certificates. Everything a
+session adds (cookies, redirects, proxies and certificates from the environment, merging) is
+unwanted here; and since three quarters of the CPU time of a call through ``requests`` and
+``http.client`` go into objects that nobody looks at, the request is written and an ordinary answer
+read by :mod:`.connection` and :mod:`.body` themselves (``docs/performance.md`` has the figures).
 
 When a kept-alive connection turns out dead, three cases are told apart: noticed before use (quiet
 check and idle limit in :mod:`.connection`): replaced; noticed by the first write, which delivered
@@ -14,32 +16,27 @@ from __future__ import annotations
 import http.client
 import logging
 import os
+import re
 import ssl
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import requests.exceptions
 import requests.utils
 import urllib3.exceptions
-from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random
-from urllib3.util import Timeout
 from urllib3.util.ssl_ import create_urllib3_context
 
-from verifier.transport.body import read_reply
 from verifier.transport.connection import PlainPool, TlsPool
 from verifier.transport.deadline import Deadline
 from verifier.transport.exchange import Exchange, running
 from verifier.transport.faults import BadReply, NotSent, TransportFault, Unanswered
 from verifier.transport.reply import Reply
 from verifier.transport.watchdog import watchdog
-
-if TYPE_CHECKING:
-    from urllib3 import HTTPConnectionPool
 
 # urllib3 logs URLs: requests at DEBUG, malformed response headers at WARNING.
 for _name in ("urllib3.connection", "urllib3.connectionpool"):
@@ -92,8 +89,20 @@ class Transport:
         and does no I/O: an OSError of its own would be taken for one of the connection.
         A blip before the first byte (see :attr:`NotSent.is_blip`) is tried once more, at once.
         """
-        prepared = _prepare(method, url, headers, body)
-        return _RETRY_BLIPS(self._once, prepared, deadline, before_send)
+        origin, path = _split(url)
+        data = _request(method, origin, path, headers, body)
+        try:
+            return self._once(origin, data, deadline, before_send)
+        except NotSent as fault:
+            failed = [fault]
+
+        # The policy is asked only after a failure: as a wrapper it costs each call 30 µs.
+        def attempt() -> Reply:
+            if failed:
+                raise failed.pop()
+            return self._once(origin, data, deadline, before_send)
+
+        return _RETRY_BLIPS(attempt)
 
     def close(self) -> None:
         """Close the idle connections. Exchanges under way are not disturbed."""
@@ -101,39 +110,28 @@ class Transport:
 
     def _once(
         self,
-        prepared: PreparedRequest,
+        origin: str,
+        data: bytes,
         deadline: Deadline,
         before_send: Callable[[], bool] | None,
     ) -> Reply:
-        left = deadline.remaining()
-        if left <= 0:
+        if deadline.expired:
             raise NotSent("deadline")
-        exchange = Exchange(
-            deadline.at, self._connect_timeout, prepared.body is not None, before_send
-        )
-        timeout = Timeout(connect=min(self._connect_timeout, left), read=left)
+        exchange = Exchange(deadline.at, self._connect_timeout, before_send)
         fault: TransportFault | None = None
         reply: Reply | None = None
         dog = watchdog()
         dog.start(exchange.watch)
         running.exchange = exchange
         try:
-            response = self._adapter.send(prepared, stream=True, timeout=timeout)  # type: ignore[arg-type]
-            reply = read_reply(response, self._max_body)
+            reply = self._adapter.pool(origin).carry(exchange, data, self._max_body)
         except TransportFault as error:
             fault = error
-        except (
-            requests.exceptions.RequestException,
-            urllib3.exceptions.HTTPError,
-            http.client.HTTPException,
-            OSError,
-        ) as error:
+        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
             fault = _sort(error, exchange.written)
         finally:
             running.exchange = None
             dog.end(exchange.watch)
-            if exchange.left_over is not None:
-                exchange.left_over.close()
         # Raised here, outside the handlers, so that no fault drags along an exception of another
         # library, with its URL, or the frames that hold the request.
         if exchange.watch.fired or (fault is not None and deadline.expired):
@@ -160,11 +158,11 @@ os.register_at_fork(after_in_child=_renew_after_fork)
 
 
 class _Adapter(HTTPAdapter):
-    """``HTTPAdapter`` with our pools, and without what it repeats for each call."""
+    """``HTTPAdapter`` with our pools, one per origin, looked up once."""
 
     def __init__(self, threads: int, ca_file: str | None) -> None:
         self._ca_file = ca_file
-        self._pools: dict[str, HTTPConnectionPool] = {}
+        self._pools: dict[str, PlainPool | TlsPool] = {}
         self._context: ssl.SSLContext | None = None
         self._lock = threading.Lock()
         super().__init__(max_retries=0, pool_maxsize=threads, pool_block=True)
@@ -173,18 +171,16 @@ class _Adapter(HTTPAdapter):
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
 
-    def get_connection_with_tls_context(
-        self, request: PreparedRequest, *_: Any, **__: Any
-    ) -> HTTPConnectionPool:
-        url = request.url or ""
-        pool = self._pools.get(url)
+    def pool(self, origin: str) -> PlainPool | TlsPool:
+        """The pool of ``https://host:port``."""
+        pool = self._pools.get(origin)
         if pool is None:
             with self._lock:  # two threads must not make two pools of one host
-                pool = self._pools[url] = self._pool_for(url)
+                pool = self._pools[origin] = self._pool_for(origin)
         return pool
 
-    def _pool_for(self, url: str) -> HTTPConnectionPool:
-        parts = urlsplit(url)
+    def _pool_for(self, origin: str) -> PlainPool | TlsPool:
+        parts = urlsplit(origin)
         context = None
         if parts.scheme == "https":
             # Loading the authorities takes ~15 ms, so it is done once. The context is part of the
@@ -195,61 +191,62 @@ class _Adapter(HTTPAdapter):
                     self._ca_file or requests.utils.DEFAULT_CA_BUNDLE_PATH
                 )
             context = self._context
-        pool: HTTPConnectionPool = self.poolmanager.connection_from_host(
+        pool = self.poolmanager.connection_from_host(
             parts.hostname,
             parts.port,
             parts.scheme,
             pool_kwargs={"ssl_context": context, "cert_reqs": "CERT_REQUIRED"} if context else None,
         )
+        if not isinstance(pool, PlainPool | TlsPool):
+            raise TypeError("the pool manager made a pool of another kind")
         return pool
 
-    def cert_verify(self, *_: Any, **__: Any) -> None:
-        """Nothing left to do: the pool's TLS context verifies."""
 
-    def request_url(self, request: PreparedRequest, *_: Any, **__: Any) -> str:
-        return request.path_url
-
-    def build_response(self, req: PreparedRequest, resp: Any) -> Response:  # noqa: ARG002
-        """Only what is read here: no cookies, no reason, no guess of an encoding."""
-        response = Response()
-        response.status_code = resp.status
-        response.raw = resp
-        return response
+_DEFAULTS: Final = {"User-Agent": "verifier", "Accept-Encoding": "identity"}
+_SPLIT: Final = re.compile(r"(https?://[!-.0-~]+)(/[!-~]*)?")
 
 
-def _prepare(method: str, url: str, headers: Mapping[str, str], body: bytes) -> PreparedRequest:
-    prepared = PreparedRequest()
-    prepared.method = method
-    prepared.url = url
-    fields = {"User-Agent": "verifier", "Accept-Encoding": "identity", **headers}
-    if body:
-        prepared.body = body
+def _split(url: str) -> tuple[str, str]:
+    """Origin and path of an absolute URL. Raises ValueError without quoting it."""
+    match = _SPLIT.fullmatch(url)
+    if match is None:
+        raise ValueError("the URL is not an absolute one of printable ASCII")
+    return match[1], match[2] or "/"
+
+
+def _request(method: str, origin: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    """The bytes of a request. Raises ValueError for a header that would break out of its line."""
+    given = {name.lower() for name in headers}
+    fields = {name: value for name, value in _DEFAULTS.items() if name.lower() not in given}
+    if "host" not in given:
+        fields["Host"] = origin.partition("://")[2]
+    fields.update(headers)
+    if body or method != "GET":
         fields["Content-Length"] = str(len(body))
-    prepared.headers = fields  # type: ignore[assignment]  # a plain dict will do, and is faster
-    return prepared
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    if head.count("\n") != len(fields) or head.count("\r") != len(fields) or "\0" in head:
+        raise ValueError("a header holds a line break")
+    return f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body
 
 
 def _sort(error: BaseException, written: bool) -> TransportFault:
-    """The fault behind an exception of requests, urllib3, http.client or the socket."""
+    """The fault behind an exception of urllib3, http.client or the socket."""
     causes = list(_causes(error))
     if not written:
-        if any(isinstance(c, TimeoutError | requests.exceptions.Timeout) for c in causes):
+        if any(isinstance(c, TimeoutError) for c in causes):
             return NotSent("connect_timeout")
-        tls = (requests.exceptions.SSLError, urllib3.exceptions.SSLError)
+        tls = (ssl.SSLError, urllib3.exceptions.SSLError)
         return NotSent("tls" if any(isinstance(c, tls) for c in causes) else "refused")
-    garbage = (http.client.HTTPException, urllib3.exceptions.InvalidHeader)
     lost = (ConnectionError, http.client.IncompleteRead)  # RemoteDisconnected is a ConnectionError
     if any(isinstance(c, lost) for c in causes):
         return Unanswered("lost")
-    if any(isinstance(c, garbage) for c in causes):
+    if any(isinstance(c, http.client.HTTPException) for c in causes):
         return BadReply("garbage")
-    if any(isinstance(c, TimeoutError | requests.exceptions.Timeout) for c in causes):
-        return Unanswered("deadline")
     return Unanswered("lost")
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """The exception and those wrapped in it, which urllib3 and requests keep as arguments."""
+    """The exception and those wrapped in it, which urllib3 keeps as arguments."""
     found: list[BaseException] = []
     queue: list[Any] = [error]
     while queue and len(found) < 10:

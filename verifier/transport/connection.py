@@ -1,35 +1,32 @@
 """urllib3's connections and pools, taught about deadlines. Where the client meets the socket.
 
-A pooled connection is reused only if it is quiet (urllib3 looks for a waiting FIN before each use)
-and was used a short while ago: servers and load balancers drop idle connections without a word,
-and a request written into that is a request whose fate is unknown.
+urllib3 does what it does best: keeps connections, and makes TLS ones that verify. The bytes of an
+exchange go over the socket directly.
+
+A pooled connection is reused only if it is quiet (no waiting FIN, no byte nobody asked for) and was
+used a short while ago: servers and load balancers drop idle connections without a word, and a
+request written into that is a request whose fate is unknown.
 """
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
-from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import EmptyPoolError
-from urllib3.response import BaseHTTPResponse
 
+from verifier.transport.body import read_reply
 from verifier.transport.dialling import dial
 from verifier.transport.exchange import Exchange, running
 from verifier.transport.faults import NotSent
+from verifier.transport.reply import Reply
 from verifier.transport.watchdog import Guard, watchdog
 
 #: Shorter than the keep-alive of the servers we know of (nginx 75 s, cloud load balancers 60 s).
 LONGEST_IDLE = 15.0
-
-
-def _exchange() -> Exchange:
-    exchange = running.exchange
-    if exchange is None:
-        raise RuntimeError("a connection of the transport was used outside Transport.request")
-    return exchange
 
 
 class _Guarded(HTTPConnection):
@@ -39,7 +36,9 @@ class _Guarded(HTTPConnection):
     _used_at = 0.0
 
     def _new_conn(self) -> socket.socket:
-        exchange = _exchange()
+        exchange = running.exchange
+        if exchange is None:
+            raise RuntimeError("a connection of the transport was used outside Transport.request")
         sock = dial(self.host, self.port, exchange.dial_until, self.socket_options or ())
         try:
             self._guard = Guard(sock)
@@ -49,32 +48,43 @@ class _Guarded(HTTPConnection):
         watchdog().attach(exchange.watch, self._guard)
         return sock
 
-    def send(self, data: Any) -> None:
-        exchange = _exchange()
-        if self.sock is None:
-            self.connect()
-        elif self._guard is not None and self._guard.watch is not exchange.watch:
+    def carry(self, exchange: Exchange, request: bytes, limit: int) -> tuple[Reply, bool]:
+        """One exchange on this connection: the reply, and whether it may be used for another.
+
+        The socket blocks: its time-out would cost two more system calls an exchange, and the
+        watchdog ends whatever is late.
+        """
+        sock = self.sock
+        if sock is None:
+            sock = self._dialled()
+        elif self._guard is not None:
             watchdog().attach(exchange.watch, self._guard)
+        exchange.write(sock, request)
+        answer = read_reply(sock, limit)
         self._used_at = time.monotonic()
-        exchange.write(self.sock, data)
+        return answer
+
+    def _dialled(self) -> socket.socket:
+        self.connect()
+        if self.sock is None:
+            raise NotSent("refused")
+        self.sock.settimeout(None)
+        return self.sock
 
     @property
     def is_connected(self) -> bool:
         """Asked by the pool before each reuse: False means close it and dial anew."""
-        return time.monotonic() - self._used_at < LONGEST_IDLE and super().is_connected
+        guard = self._guard
+        return (
+            guard is not None
+            and time.monotonic() - self._used_at < LONGEST_IDLE
+            and guard.is_quiet()
+        )
 
     def close(self) -> None:
-        """Close the socket. http.client also does so before the body of a ``Connection: close``
-        response has been read; the watchdog must be able to end that reading, so the guard of a
-        running exchange is left for the client to close."""
         guard, self._guard = self._guard, None
         super().close()
-        if guard is None:
-            return
-        exchange = running.exchange
-        if exchange is not None and guard.watch is exchange.watch and not exchange.left_over:
-            exchange.left_over = guard
-        else:
+        if guard is not None:
             guard.close()
 
 
@@ -83,28 +93,36 @@ class _PlainConnection(_Guarded):
 
 
 class _TlsConnection(_Guarded, HTTPSConnection):
-    """Method resolution finds the guarded ``send`` and ``close`` first, then HTTPSConnection."""
+    """Method resolution finds the guarded ``close`` first, then HTTPSConnection."""
 
 
-class _BoundedWait:
-    """Waits for a free connection no longer than the exchange may last."""
+class _Pool(HTTPConnectionPool):
+    """Carries exchanges; waits for a free connection no longer than the exchange may last."""
 
-    def urlopen(self, *args: Any, **kwargs: Any) -> BaseHTTPResponse:
-        left = max(0.0, _exchange().watch.at - time.monotonic())
+    def carry(self, exchange: Exchange, request: bytes, limit: int) -> Reply:
+        connection = self._free_connection(exchange)
+        keep = False
         try:
-            response: BaseHTTPResponse = super().urlopen(  # type: ignore[misc]
-                *args, pool_timeout=left, **kwargs
-            )
-        except EmptyPoolError:
-            pass
-        else:
-            return response
-        raise NotSent("busy")
+            reply, keep = connection.carry(exchange, request, limit)
+        finally:
+            if not keep:
+                connection.close()
+            self._put_conn(connection)
+        return reply
+
+    def _free_connection(self, exchange: Exchange) -> _Guarded:
+        left = max(0.0, exchange.watch.at - time.monotonic())
+        connection = None
+        with contextlib.suppress(EmptyPoolError):
+            connection = self._get_conn(timeout=left)
+        if not isinstance(connection, _Guarded):
+            raise NotSent("busy")
+        return connection
 
 
-class PlainPool(_BoundedWait, HTTPConnectionPool):
+class PlainPool(_Pool):
     ConnectionCls = _PlainConnection
 
 
-class TlsPool(_BoundedWait, HTTPSConnectionPool):
+class TlsPool(_Pool, HTTPSConnectionPool):
     ConnectionCls = _TlsConnection

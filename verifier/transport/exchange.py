@@ -1,7 +1,7 @@
 """One request under way, as seen from the socket: what was written, and who may still stop it.
 
-urllib3 calls a connection from deep inside; the exchange of the running thread is how the
-connection learns the deadline and tells the client what happened. One thread, one exchange.
+urllib3 dials a connection from deep inside; the exchange of the running thread is how the
+connection learns the deadline. One thread, one exchange.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from verifier.transport.faults import NotSent
-from verifier.transport.watchdog import Guard, Watch
+from verifier.transport.watchdog import Watch
 
 # The most that one TLS record carries. A first write that fails has therefore not delivered a
 # single complete record, and a plain TCP write that fails has delivered nothing at all.
@@ -20,47 +20,23 @@ _FIRST_WRITE = 16 * 1024
 
 
 class Exchange:
-    __slots__ = (
-        "_held",
-        "_waits_for_body",
-        "before_send",
-        "dial_until",
-        "left_over",
-        "watch",
-        "written",
-    )
+    __slots__ = ("before_send", "dial_until", "watch", "written")
 
     def __init__(
-        self,
-        at: float,
-        connect_timeout: float,
-        has_body: bool,
-        before_send: Callable[[], bool] | None,
+        self, at: float, connect_timeout: float, before_send: Callable[[], bool] | None
     ) -> None:
         self.watch = Watch(at)
         self.dial_until = min(at, time.monotonic() + connect_timeout)
         self.before_send = before_send
         #: True from the moment at which the other side may have bytes of the request.
         self.written = False
-        #: The guard of a connection that was closed while its response is still being read.
-        self.left_over: Guard | None = None
-        self._waits_for_body = has_body
-        self._held = b""
 
     def write(self, sock: socket.socket, data: bytes) -> None:
-        """Write a part of the request, the head and the body together in one go.
+        """Write the request, head and body in one go.
 
         A failed first write is NotSent("reset"): the kernel took nothing (plain), or no complete
         TLS record, so the other side cannot have read a request. Any later failure is an OSError.
         """
-        if self._waits_for_body:
-            self._waits_for_body = False
-            self._held = data
-            return
-        data, self._held = self._held + data, b""
-        if self.written:
-            sock.sendall(data)
-            return
         if self.before_send is not None and not self.before_send():
             raise NotSent("vetoed")
         # By the clock, not only by the watchdog: in a process that was paused, that thread may

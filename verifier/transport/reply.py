@@ -36,7 +36,7 @@ _PERSONAL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Status, headers (looked up in any case) and the decoded body, all of it."""
+    """Status, headers (names in lower case) and the decoded body, all of it."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -57,15 +57,15 @@ class Reply:
 
     def _text(self) -> str:
         try:
-            return self.body.decode("utf-8-sig")
+            return self.body.decode().removeprefix("\ufeff")
         except UnicodeDecodeError:
-            if _GBK.search(self.headers.get("Content-Type", "")) is None:
+            if _GBK.search(self.headers.get("content-type", "")) is None:
                 raise
         return self.body.decode("gb18030")
 
     def retry_after(self) -> float | None:
         """Seconds the server asks us to stay away, at most a day; None if it does not say."""
-        text = self.headers.get("Retry-After", "").strip()
+        text = self.headers.get("retry-after", "").strip()
         if re.fullmatch(r"[0-9]{1,9}", text):
             return min(float(text), _LONGEST_WAIT)
         try:

@@ -20,6 +20,8 @@ import socket
 import threading
 import time
 
+_PEEK = socket.MSG_PEEK | socket.MSG_DONTWAIT
+
 
 class Guard:
     """A duplicate of a connection's socket. ``watch`` is the exchange using the connection now:
@@ -28,8 +30,21 @@ class Guard:
     __slots__ = ("_socket", "watch")
 
     def __init__(self, connected: socket.socket) -> None:
-        self._socket = connected.dup()
+        # Not connected.dup(), which copies the time-out: is_quiet would wait for it.
+        self._socket = socket.socket(
+            connected.family, connected.type, connected.proto, socket.dup(connected.fileno())
+        )
         self.watch: Watch | None = None
+
+    def is_quiet(self) -> bool:
+        """Whether nothing waits to be read: neither the other side's FIN nor a stray byte."""
+        try:
+            self._socket.recv(1, _PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def shut_down(self) -> None:
         with contextlib.suppress(OSError):  # the other side may have ended it already

@@ -14,7 +14,9 @@ from verifier.transport.reply import code_of, identifier_of
 
 
 def _reply(body: bytes = b"", **headers: str) -> Reply:
-    return Reply(200, {name.replace("_", "-").lower(): value for name, value in headers.items()}, body)
+    return Reply(
+        200, {name.replace("_", "-").lower(): value for name, value in headers.items()}, body
+    )
 
 
 @given(st.binary(max_size=200))

@@ -15,7 +15,7 @@ import io
 import re
 import socket
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http.client import HTTPResponse
 from typing import Any
 
@@ -68,12 +68,17 @@ def read_reply(sock: socket.socket, limit: int) -> tuple[Reply, bool]:
 
 
 def _headers(lines: bytes) -> dict[str, str]:
-    """Names in lower case; the values of a name that comes twice are joined, as RFC 9110 says."""
+    fields = (line.partition(":") for line in lines.decode("latin-1").split("\r\n")[:-1])
+    return _gathered((name, value) for name, _, value in fields)
+
+
+def _gathered(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Names in lower case. Different values of one name are joined, as RFC 9110 says."""
     found: dict[str, str] = {}
-    for line in lines.decode("latin-1").split("\r\n")[:-1]:
-        name, _, value = line.partition(":")
+    for name, value in fields:
         name, value = name.lower(), value.strip(" \t")
-        found[name] = f"{found[name]}, {value}" if name in found else value
+        before = found.get(name, value)
+        found[name] = value if before == value else f"{before}, {value}"
     return found
 
 
@@ -88,7 +93,7 @@ def _read_unusual(data: bytes, sock: socket.socket, limit: int) -> tuple[Reply, 
     response = HTTPResponse(_Socket(data, sock))  # type: ignore[arg-type]  # all it uses is makefile
     response.begin()
     status = response.status
-    headers = {name.lower(): value for name, value in response.headers.items()}
+    headers = _gathered(response.headers.items())
     length = headers.get("content-length")
     if length is not None and not length.isdecimal():
         raise BadReply("garbage", status)

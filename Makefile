@@ -3,6 +3,8 @@
 #   make demo        the whole system at work on this machine
 #   make test        every check and every test
 #   make test-fast   the tests that need neither servers nor worker processes
+#   make bench       what a verified user costs, beside the same job as a tutorial would do it
+#   make chaos       faults at batches in flight, checked against the truth (SEED=7 USERS=10000)
 #   make check       formatting, lint, types, layers, dependencies
 #   make lock        resolve the dependencies anew
 #   make clean       remove what was built, keep nothing else's state
@@ -22,7 +24,7 @@ COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.1
 # Prints nothing when the command is content, and everything it said when it is not.
 quietly = out=$$($(1) 2>&1) || { printf '%s\n' "$$out"; echo "make: failed: $(1)" >&2; exit 1; }
 
-.PHONY: demo test test-fast check lock clean local dev
+.PHONY: demo test test-fast bench chaos check lock clean local dev
 
 demo: local
 	@$(BIN)/verifier demo
@@ -33,6 +35,13 @@ test: check
 test-fast: dev
 	@$(BIN)/python -m pytest -m 'not slow and not servers' --hypothesis-profile=fast -n 3 --dist worksteal \
 		$(foreach folder,cli contract local sandbox workers,--ignore=tests/$(folder))
+
+bench: dev
+	@$(BIN)/python -m benchmarks $(if $(SCALE),--scale $(SCALE))
+
+# Every fault at a batch of its own, some minutes in all. ONLY="kill-worker storm" tries those alone.
+chaos: dev
+	@$(BIN)/python -m tests.chaos --users $(or $(USERS),10000) --seed $(or $(SEED),1) $(addprefix --only ,$(ONLY))
 
 check: dev
 	@$(call quietly,$(BIN)/ruff format --check .)

@@ -14,6 +14,7 @@ every day from 08:30     plan the reminders (if the       verifier.reminders.pla
 9:00 to 20:00 local      send what is due                 verifier.reminders.send       remind
 all the time             reconcile unknown messages       verifier.reminders.reconcile  remind
 all the time             sweep: leases, batches, rings    verifier.sweep                control
+all the time             webhooks, callers' tasks         verifier.notify.dispatch      notify
 all the time             canaries through every queue     verifier.canaries             control
 hourly                   partitions, old rows             verifier.housekeeping         control
 """
@@ -43,6 +44,7 @@ TIMETABLE: tuple[Entry, ...] = (
     Entry("send reminders", "verifier.reminders.send", 5, "remind"),
     Entry("reconcile reminders", "verifier.reminders.reconcile", 15, "remind"),
     Entry("sweep", "verifier.sweep", 5, "control"),
+    Entry("notify", "verifier.notify.dispatch", 2, "notify"),
     Entry("canaries", "verifier.canaries", 20, "control"),
     Entry("housekeeping", "verifier.housekeeping", 3600, "control"),
 )

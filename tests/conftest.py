@@ -114,6 +114,7 @@ def _forget_caches() -> None:
 # No deadlines: the box is shared, and slowness is not what properties look for.
 hypothesis.settings.register_profile("thorough", deadline=None)
 hypothesis.settings.register_profile("fast", deadline=None, max_examples=20)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile("thorough")
 
 #: Folders whose tests start servers, sandboxes or processes of their own.

@@ -33,7 +33,7 @@ def _procfile() -> dict[str, str]:
 
 
 def test_the_procfile_has_the_promised_processes() -> None:
-    assert list(_procfile()) == ["worker", "interactive", "control", "beat"]
+    assert list(_procfile()) == ["worker", "interactive", "control", "notify", "beat"]
 
 
 def test_every_queue_has_a_worker_and_every_worker_a_queue(application: object) -> None:
@@ -71,6 +71,7 @@ def test_task_names_are_stable(application: object) -> None:
         "verifier.reminders.plan",
         "verifier.reminders.send",
         "verifier.reminders.reconcile",
+        "verifier.notify.dispatch",
         "verifier.sweep",
         "verifier.housekeeping",
         "verifier.canaries",

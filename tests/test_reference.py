@@ -14,18 +14,22 @@ from pydantic.fields import FieldInfo
 from beat_schedule import TIMETABLE
 from verifier.config import (
     AuditConfig,
+    CallbackConfig,
     Config,
     EngineConfig,
     GatewayConfig,
     ProviderConfig,
     ReminderConfig,
     TimetableConfig,
+    WebhookConfig,
 )
 
 TEXT = (Path(__file__).parent.parent / "docs/reference.md").read_text("utf-8")
 SECTIONS: dict[str, type[BaseModel]] = {
     "providers.NAME.": ProviderConfig,
     "gateways.NAME.": GatewayConfig,
+    "webhooks.NAME.": WebhookConfig,
+    "callbacks.": CallbackConfig,
     "engine.": EngineConfig,
     "reminders.": ReminderConfig,
     "audit.": AuditConfig,

@@ -7,6 +7,7 @@ when a provider is built. Unknown keys are refused with the nearest known name.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 import tomllib
@@ -14,6 +15,7 @@ from datetime import time
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -27,6 +29,7 @@ from pydantic import (
 )
 
 from verifier.errors import ConfigError
+from verifier.events import CELERY, Event
 from verifier.outcomes import Lane
 from verifier.settings import settings
 
@@ -121,9 +124,55 @@ class GatewayConfig(_Strict):
 
 
 def _check_endpoint(value: str) -> str:
-    if not value.startswith("https://") and not value.startswith("http://127.0.0.1"):
+    parts = urlsplit(value)
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
         raise ValueError("must be https:// (plain http only to 127.0.0.1)")
+    if not parts.hostname or parts.username is not None or parts.fragment:
+        raise ValueError("must be a URL with a host, without a user name and a fragment")
     return value.rstrip("/")
+
+
+def _is_loopback(host: str | None) -> bool:
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class WebhookConfig(_Strict):
+    """``[webhooks.NAME]``: a service that is told what became of things."""
+
+    url: str
+    secret: SecretRef = Field(description="whsec_ and base64, shared with the receiver")
+    previous_secret: SecretRef | None = Field(
+        None, description="signed with too, while receivers change over"
+    )
+    events: tuple[Event, ...] = Field((), description="only these; empty: all")
+    platforms: tuple[str, ...] = Field((), description="only these products' users; empty: all")
+    timeout: float = Field(5.0, gt=0, le=30, description="total deadline of a call, seconds")
+    connect_timeout: float = Field(2.0, gt=0, le=10)
+    max_events: int = Field(500, ge=1, le=5000, description="most verifications in one request")
+    give_up_hours: float = Field(72.0, ge=0.01, le=8760)
+    ca_file: str | None = Field(None, description="certificate authorities, instead of public ones")
+
+    @field_validator("url")
+    @classmethod
+    def _https(cls, value: str) -> str:
+        _check_endpoint(value)
+        return value
+
+    @property
+    def subscribed(self) -> tuple[Event, ...]:
+        """The events it is told."""
+        return self.events or tuple(Event)
+
+
+class CallbackConfig(_Strict):
+    """``[callbacks]``: how tasks that callers name reach their applications."""
+
+    broker_url: SecretRef | None = Field(None, description="unset: our own broker")
+    key_prefix: str = Field("vp:", max_length=100, description="the global_keyprefix they use")
+    give_up_hours: float = Field(72.0, ge=0.01, le=8760)
 
 
 class EngineConfig(_Strict):
@@ -137,6 +186,9 @@ class EngineConfig(_Strict):
     lease_seconds: float = Field(45.0, gt=1, le=600)
     ring_seconds: float = Field(15.0, gt=0, le=300, description="a ring unanswered so long is lost")
     deadline_hours: float = Field(24.0, ge=1, le=8760)
+    overdue_priority: Literal["high", "unchanged"] = Field(
+        "high", description="of a verification that passed its deadline"
+    )
     interactive_share: float = Field(0.1, gt=0, lt=1, description="of every provider's rate")
 
 
@@ -181,6 +233,8 @@ class Config(_Strict):
     business_time_zone: str = "Asia/Shanghai"
     providers: dict[str, ProviderConfig] = Field(default_factory=dict)
     gateways: dict[str, GatewayConfig] = Field(default_factory=dict)
+    webhooks: dict[str, WebhookConfig] = Field(default_factory=dict)
+    callbacks: CallbackConfig = CallbackConfig()
     engine: EngineConfig = EngineConfig()
     reminders: ReminderConfig = ReminderConfig()
     audit: AuditConfig = AuditConfig()
@@ -193,6 +247,17 @@ class Config(_Strict):
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ValueError(f"{value!r} is not a time zone") from error
+        return value
+
+    @field_validator("webhooks")
+    @classmethod
+    def _free_names(cls, value: dict[str, WebhookConfig]) -> dict[str, WebhookConfig]:
+        for name in value:
+            if name == CELERY or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
+                raise ValueError(
+                    f"{name[:64]!r} is no name for a webhook: letters, digits, - and _; "
+                    f"{CELERY!r} is taken"
+                )
         return value
 
     @model_validator(mode="after")
@@ -272,6 +337,8 @@ def _did_you_mean(keys: list[str]) -> str:
     models: dict[str, type[BaseModel]] = {
         "providers": ProviderConfig,
         "gateways": GatewayConfig,
+        "webhooks": WebhookConfig,
+        "callbacks": CallbackConfig,
         "engine": EngineConfig,
         "reminders": ReminderConfig,
         "audit": AuditConfig,

@@ -6,12 +6,13 @@ done, never whether. This is the only room of ``verifier`` that knows Celery.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
-from verifier.errors import ConfigError
+from verifier.errors import ConfigError, UsageError
 from verifier.outcomes import Lane
 from verifier.settings import broker_url
 
@@ -19,6 +20,17 @@ from verifier.settings import broker_url
 INTERACTIVE_QUEUE: Final = "interactive"
 CONTROL_QUEUE: Final = "control"
 REMIND_QUEUE: Final = "remind"
+NOTIFY_QUEUE: Final = "notify"
+
+#: Where a task that a caller named goes when they name no queue: Celery's own default.
+DEFAULT_FOREIGN_QUEUE: Final = "celery"
+
+#: Every key of ours in the broker begins so.
+KEY_PREFIX: Final = "vp:"
+
+#: A hash: how many messages workers refused, a field a queue. Forgotten after a quiet week.
+REFUSED_KEY: Final = f"{KEY_PREFIX}refused"
+REFUSED_SECONDS: Final = 7 * 86_400
 
 #: Shared by all who speak to the broker: another prefix or timeout would be another queue.
 BROKER_OPTIONS: Final[dict[str, Any]] = {
@@ -29,7 +41,7 @@ BROKER_OPTIONS: Final[dict[str, Any]] = {
     "socket_connect_timeout": 3,
     "socket_keepalive": True,
     "health_check_interval": 10,
-    "global_keyprefix": "vp:",
+    "global_keyprefix": KEY_PREFIX,
 }
 
 _SENDER_OPTIONS: Final = {**BROKER_OPTIONS, "socket_timeout": 1, "socket_connect_timeout": 1}
@@ -43,10 +55,38 @@ def lane_queue(lane: Lane) -> str:
     return f"verify.{lane}"
 
 
+#: Every queue of ours.
+QUEUES: Final = (
+    *map(lane_queue, Lane), INTERACTIVE_QUEUE, CONTROL_QUEUE, REMIND_QUEUE, NOTIFY_QUEUE,
+)  # fmt: skip
+
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,199}")
+#: What the broker's client keeps for itself under names that look like queues.
+_RESERVED: Final = re.compile(r"unacked|celeryev|celery\.pidbox|.*\.pidbox")
+
+
+def check_foreign_task(task: object, queue: object) -> None:
+    """Raises UsageError unless this may name a task of another application, on its own queue.
+
+    Nobody can make us ring ourselves: names and queues of ours are refused.
+    """
+    if not isinstance(task, str) or not _NAME.fullmatch(task):
+        raise UsageError(
+            "notify must name a task: a letter, then letters, digits, dots, dashes; at most 200.",
+            fix="Give the name under which your application registers it.",
+        )
+    if task.startswith(("verifier.", "workers.", "celery.")):
+        raise UsageError("notify may not name a task of the verifier or of Celery itself.")
+    if not isinstance(queue, str) or not _NAME.fullmatch(queue) or _RESERVED.match(queue):
+        raise UsageError("notify_queue must name a queue of yours: letters, digits, dots, dashes.")
+    if queue in QUEUES or queue.startswith(("verify.", "verifier")):
+        raise UsageError(f"notify_queue: {queue} is a queue of the verifier; name one of yours.")
+
+
 class Doorbell:
     """Sends task messages to one broker. Thread-safe; made after fork."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key_prefix: str = KEY_PREFIX) -> None:
         # Imported here: Celery takes half a second, which no reading command should pay.
         from celery import Celery
         from kombu.exceptions import OperationalError as BrokerError
@@ -55,7 +95,7 @@ class Doorbell:
         self._faults = (BrokerError, RedisError, OSError)
         self._app = Celery("verifier-doorbell", broker=url, set_as_current=False)
         self._app.conf.update(
-            broker_transport_options=_SENDER_OPTIONS,
+            broker_transport_options={**_SENDER_OPTIONS, "global_keyprefix": key_prefix},
             broker_connection_timeout=1,
             broker_pool_acquire_timeout=1,
             task_ignore_result=True,
@@ -82,6 +122,23 @@ class Doorbell:
             self.away = False
         return times
 
+    def hand_over(
+        self, task: str, arguments: Mapping[str, Any], queue: str, message_id: str
+    ) -> bool:
+        """Send one message under an id of our choice; whether the broker took it. Never raises."""
+        try:
+            self._app.send_task(
+                task,
+                kwargs=dict(arguments),
+                queue=queue,
+                task_id=message_id,
+                retry=False,
+                ignore_result=True,
+            )
+        except self._faults:
+            return False
+        return True
+
 
 class _NoDoorbell(Doorbell):
     """Used where no broker is configured: the sweeper finds the work."""
@@ -91,6 +148,15 @@ class _NoDoorbell(Doorbell):
 
     def ring(self, task: str, arguments: Mapping[str, Any], queue: str, times: int = 1) -> int:  # noqa: ARG002
         return 0
+
+    def hand_over(
+        self,
+        task: str,  # noqa: ARG002
+        arguments: Mapping[str, Any],  # noqa: ARG002
+        queue: str,  # noqa: ARG002
+        message_id: str,  # noqa: ARG002
+    ) -> bool:
+        return False
 
 
 @cache

@@ -41,6 +41,8 @@ class Outcome(enum.StrEnum):
     AUTH_CONFIG = "AUTH_CONFIG"
     ARREARS = "ARREARS"
 
+    __hash__ = str.__hash__  # Enum's is written in Python, and outcomes are looked up all the time
+
     @property
     def kind(self) -> Kind:
         return _KINDS[self]

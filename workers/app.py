@@ -7,6 +7,7 @@ Celery's own retries, results and time-outs are not used (the hard limit is a ba
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -17,6 +18,7 @@ import structlog
 from celery import Celery
 from celery.signals import (
     beat_init,
+    celeryd_after_setup,
     setup_logging,
     task_prerun,
     worker_process_init,
@@ -28,21 +30,17 @@ from kombu import Queue
 import beat_schedule
 from verifier import doorbell
 from verifier.errors import ConfigError
-from verifier.outcomes import Lane
+from verifier.notify import runtime as notify_runtime
 from verifier.reminders import runtime as reminders_runtime
 from verifier.settings import broker_url, settings
 from verifier.store import engine
 from verifier.telemetry import configure_logging
 from verifier.verification import runtime
+from workers import transport
 from workers.metronome import Metronome
 from workers.shutdown import drain_flag
 
-QUEUES = (
-    *(doorbell.lane_queue(lane) for lane in Lane),
-    doorbell.INTERACTIVE_QUEUE,
-    doorbell.CONTROL_QUEUE,
-    doorbell.REMIND_QUEUE,
-)
+QUEUES = doorbell.QUEUES
 
 
 def _broker() -> str:
@@ -52,6 +50,7 @@ def _broker() -> str:
         raise SystemExit(f"error: {error.message}\nfix: {error.fix}") from None
 
 
+transport.guard()
 app = Celery("verifier", broker=_broker(), set_as_current=False)
 app.conf.update(
     imports=(
@@ -60,6 +59,7 @@ app.conf.update(
         "workers.control",
         "workers.audit",
         "workers.reminders",
+        "workers.notify",
     ),
     task_queues=[Queue(name, routing_key=name) for name in QUEUES],
     task_default_queue=doorbell.CONTROL_QUEUE,
@@ -87,6 +87,8 @@ app.conf.update(
     worker_hijack_root_logger=False,
     worker_redirect_stdouts=False,
     worker_send_task_events=False,
+    # Whoever can publish in the broker could tell workers to stop.
+    worker_enable_remote_control=False,
     worker_cancel_long_running_tasks_on_connection_loss=False,
     beat_schedule=beat_schedule.as_celery(),
     # In memory: what ran when is known by rows, and a file that a kill damages only makes noise.
@@ -111,9 +113,21 @@ _CHATTY = (
 def _own_logging(**_kwargs: Any) -> None:
     """Celery leaves logging alone when somebody answers this signal."""
     configure_logging("worker")
+    logging.getLogger("celery.pool").setLevel(logging.INFO)  # below, it quotes whole messages
     if settings().log_level != "DEBUG":
         for name in _CHATTY:
             logging.getLogger(name).setLevel(logging.WARNING)
+
+
+#: How much a worker of batches yields: a person waits at the interactive one on the same machine.
+_BATCH_NICENESS = 5
+
+
+@celeryd_after_setup.connect
+def _yield_to_people(instance: Any, **_kwargs: Any) -> None:
+    """Before the pool is forked, so that the children inherit it."""
+    if doorbell.INTERACTIVE_QUEUE not in instance.app.amqp.queues.consume_from:
+        os.nice(_BATCH_NICENESS)
 
 
 @worker_process_init.connect
@@ -124,10 +138,12 @@ def _after_fork(**_kwargs: Any) -> None:
     child finishes the calls it has in flight.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    engine.reset()
+    gc.freeze()  # the modules stay: the collector need not look at them again and again
+    engine.reset(single=True)
     doorbell.reset()
     runtime.reset()
     reminders_runtime.reset()
+    notify_runtime.reset()
 
 
 @worker_shutting_down.connect

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from verifier.errors import UsageError
 from verifier.store import operations
 from verifier.store.engine import transaction
 from verifier.upkeep.housekeeping import keep_house
@@ -38,5 +39,7 @@ def canaries(**_newer: Any) -> dict[str, int]:
 @app.task(name="verifier.canary")
 def canary(queue: str, **_newer: Any) -> None:
     """A worker of ``queue`` is alive and reaches PostgreSQL."""
+    if queue not in QUEUES:
+        raise UsageError("canary: there is no such queue")  # a hostile value is not stored
     with transaction() as connection:
         operations.canary_seen(connection, queue, socket.gethostname())

@@ -9,7 +9,7 @@ from typing import Any
 
 from celery import current_task
 
-from verifier.errors import UsageError
+from verifier.errors import NotFoundError, UsageError
 from verifier.verification.interactive import attend
 from verifier.verification.opening import request_one
 from verifier.verification.ring import VERIFY_ONE_TASK
@@ -32,11 +32,17 @@ def verify_one(
     A request by reference is idempotent by ``key`` (the message's own id if there is none): the
     same message twice never verifies twice.
     """
-    if not isinstance(verification, int | None) or not isinstance(reference, str | None):
+    if isinstance(verification, bool) or not (
+        isinstance(verification, int | None) and isinstance(reference, str | None)
+    ):
         raise UsageError("verify_one: verification is a number, reference a text")
     if verification is None:
         message = key or str(current_task.request.id)
-        verification = request_one(platform, str(reference), message)
+        try:
+            verification = request_one(platform, str(reference), message)
+        except NotFoundError:
+            # What a stranger took for a reference is not quoted: it may be anything.
+            raise NotFoundError("verify_one: there is no such user") from None
     if verification is None:
         return {"verification": None, "called": 0, "settled": 0, "returned": 0}
     return attend(runtime(), verification, drain_flag)

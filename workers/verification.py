@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from verifier.errors import UsageError
+from verifier.intake import DEFAULT_PLATFORM
 from verifier.outcomes import Lane
 from verifier.verification import drain as draining
 from verifier.verification.runtime import runtime
@@ -39,10 +40,12 @@ def submit(
     caller: str = "celery",
     references: list[str] | None = None,
     selection: str | None = None,
-    platform: str = "default",
+    platform: str | None = None,
     priority: str = "normal",
     label: str | None = None,
     deadline_hours: float | None = None,
+    notify: str | None = None,
+    notify_queue: str | None = None,
     **_newer: Any,
 ) -> dict[str, Any]:
     """Make or resume the batch of (caller, key). Repeat it until the batch is visible."""
@@ -50,16 +53,24 @@ def submit(
         raise UsageError("selection must be all, unverified or failed")
     if priority not in ("high", "normal", "low"):
         raise UsageError("priority must be high, normal or low")
-    keys = None if references is None else [(platform, reference) for reference in references]
+    if references is not None and not isinstance(references, list):
+        raise UsageError("references must be a list of texts")
+    if not isinstance(deadline_hours, int | float | None):
+        raise UsageError("deadline_hours must be a number")
+    whose = DEFAULT_PLATFORM if platform is None else platform
+    keys = None if references is None else [(whose, reference) for reference in references]
     done = make_batch(
         caller,
         key,
         Request(
             selection=selection,
             keys=keys,
+            parameters={"platform": platform} if selection and platform is not None else None,
             priority=priority,  # type: ignore[arg-type]
             label=label,
             deadline_hours=deadline_hours,
+            notify=notify,
+            notify_queue=notify_queue,
         ),
     )
     return {

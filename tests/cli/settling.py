@@ -33,7 +33,7 @@ def settle_all(outcome_of: Callable[[str], str]) -> int:
             )
             for row in rows
         ]
-        records.record(connection, flush)
+        records.record(connection, flush, "Asia/Shanghai")
     return len(rows)
 
 

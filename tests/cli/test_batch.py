@@ -15,6 +15,7 @@ from tests.cli.conftest import Cli
 from tests.cli.settling import settle_all
 from tests.intake.people import csv_of, rows
 from verifier.cli.batchview import _PRIORITY_NAMES
+from verifier.cli.exporting import harmless
 from verifier.verification.submit import PRIORITIES
 
 Files = Callable[..., Path]
@@ -93,6 +94,12 @@ def test_an_export_has_every_user_and_nothing_to_execute(cli: Cli, batch: str) -
     assert by_reference["'" + FORMULA]["outcome"] == "MISMATCHED"
     assert not any(cell.startswith(("=", "+", "-", "@")) for row in found for cell in row.values())
     assert all(row["settled_at"].endswith("+08:00") for row in found)
+
+
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"])
+def test_no_cell_begins_like_a_formula(sign: str) -> None:
+    assert harmless(f"{sign}1+1") == f"'{sign}1+1"
+    assert harmless(f"1{sign}1") == f"1{sign}1"
 
 
 def test_an_export_to_a_file_is_private_and_whole(cli: Cli, batch: str, tmp_path: Path) -> None:

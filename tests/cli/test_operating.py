@@ -7,11 +7,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import redis
 from sqlalchemy import text
 
 from tests.cli.conftest import Cli
 from tests.cli.settling import workers_seen
-from verifier.cli.checks import _ALL_QUEUES
+from verifier.doorbell import QUEUES
+from verifier.settings import broker_url
 from verifier.store import providers as provider_rows
 from verifier.store.engine import transaction
 
@@ -111,7 +113,7 @@ def test_status_counts_and_names_what_is_stopped(
     view = cli("status", "--json").ok().json
     assert set(view) == {
         "now", "stopped_at", "stopped_by", "stop_reason", "users", "lanes", "providers", "gateways",
-        "workers", "last_audit", "reminders_today",
+        "webhooks", "workers", "last_audit", "reminders_today",
     }  # fmt: skip
     assert view["users"]["unverified"] == view["users"]["total"] == 7
     assert sum(lane["open"] for lane in view["lanes"]) == 7
@@ -128,7 +130,7 @@ def verdicts(cli: Cli, **env: str) -> dict[str, dict[str, str]]:
 
 
 def test_the_doctor_finds_a_sound_installation_sound(cli: Cli, providers: Path) -> None:
-    workers_seen(*_ALL_QUEUES)
+    workers_seen(*QUEUES)
     found = verdicts(cli, **SECRETS)
     assert {check["verdict"] for check in found.values()} <= {"ok", "warn"}
     assert [name for name, check in found.items() if check["verdict"] == "warn"] == [
@@ -137,6 +139,39 @@ def test_the_doctor_finds_a_sound_installation_sound(cli: Cli, providers: Path) 
     assert "nobody is reminded" in found["gateways"]["found"]
     assert found["database URL"]["found"] == found["broker URL"]["found"] == "configured"
     assert cli("doctor", **SECRETS).code == 0
+
+
+def test_the_doctor_adds_up_the_connections(cli: Cli, providers: Path) -> None:
+    found = verdicts(cli, **SECRETS)["connections"]
+    assert found["verdict"] == "ok"
+    assert (
+        "a host of the Procfile opens at most 6 (worker 2, interactive 1, control 2"
+        in found["found"]
+    )
+    with transaction() as connection:
+        database = connection.execute(text("SELECT current_database()")).scalar_one()
+        connection.exec_driver_sql(f"ALTER DATABASE {database} CONNECTION LIMIT 12")
+    try:
+        found = verdicts(cli, **SECRETS)["connections"]
+    finally:
+        with transaction() as connection:
+            connection.exec_driver_sql(f"ALTER DATABASE {database} CONNECTION LIMIT -1")
+    assert found["verdict"] == "warn"
+    assert "of 12 are left by others" in found["found"]
+    assert "docs/operations.md" in found["fix"]
+
+
+def test_the_doctor_counts_what_workers_refused(cli: Cli, providers: Path) -> None:
+    workers_seen(*QUEUES)
+    with redis.Redis.from_url(broker_url()) as broker:
+        broker.hset("vp:refused", mapping={"control": 3, "from-a-stranger": 9})
+        found = verdicts(cli, **SECRETS)["messages"]
+        assert found["verdict"] == "warn"
+        assert found["found"].endswith(": 3 in control")
+        broker.hset("vp:refused", "control", "13800138000x")
+        assert "messages" not in verdicts(cli, **SECRETS)
+        broker.set("vp:refused", "no hash")
+        assert verdicts(cli, **SECRETS)["broker"]["verdict"] == "ok"
 
 
 def test_the_doctor_names_each_fault_with_its_remedy(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.conftest import World
+from tests.engine.conftest import World, as_row
 from verifier import client
 from verifier.errors import ConflictError, NotFoundError, UsageError, WaitTimeoutError
 from verifier.sandbox.people import Fate
@@ -321,3 +321,48 @@ def test_what_would_stop_a_lane_or_leak_is_refused_and_not_quoted(
     for secret in ("13812345678", "someone@example.com", "11010119900307563X"):
         assert secret not in str(caught.value)
     assert world.rows("SELECT FROM verifier.batches") == []
+
+
+def test_who_is_verified_before_a_batch_is_loaded_is_not_asked_about_again(world: World) -> None:
+    """A large batch takes time to load; the audit's batch had the same people, and was quicker."""
+    people = world.people(4)
+    late = _half_made(world, "late")
+    client.submit(selection="unverified", caller="audit", key="first")
+    world.drain()
+    submission.load(late)
+    assert {world.calls_about(person) for person in people} == {1}
+    state = client.get_batch(late)
+    assert (state.state, state.settled, state.outcomes) == ("done", 4, {"MATCHED": 4})
+
+
+def test_who_is_verified_and_then_changed_before_a_batch_is_loaded_is_asked_again(
+    world: World,
+) -> None:
+    (person,) = world.people(1)
+    late = _half_made(world, "late")
+    client.submit(selection="unverified", caller="audit", key="first")
+    world.drain()
+    (other,) = world.people(1, seed=2)
+    client.put_users([{**as_row(other), "reference": person.reference}])
+    submission.load(late)
+    world.drain()
+    assert client.get_batch(late).outcomes == {"MATCHED": 1}
+    assert world.calls_about(other) == 1
+
+
+def _half_made(world: World, key: str) -> int:
+    """A batch of everybody unverified, as it stands when its maker dies after the snapshot."""
+    with transaction() as connection:
+        row, _ = batches.create(
+            connection,
+            caller="t",
+            key=key,
+            digest=b"x" * 32,
+            selection="{}",
+            priority=2,
+            deadline_hours=24,
+            label=None,
+            rerun_of=None,
+        )
+        loading.take_snapshot(connection, row.id, "unverified", {})
+    return int(row.id)

@@ -6,14 +6,16 @@ from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from verifier.clock import next_business_day
 from verifier.guidance import WaitingReason
 from verifier.outcomes import UNRESOLVED, Billed, Lane, Outcome
 from verifier.resilience import breaker, retry
 from verifier.resilience.breaker import Breaker
-from verifier.verification.decide import Settle, Wait, decide
+from verifier.verification.decide import Settle, Wait, after_crash, decide
 from verifier.verification.past import Past, extend, from_rows
 from verifier.verification.route import Ask, Choice, NoneAvailable, route
 
@@ -88,6 +90,82 @@ def test_attempts_of_one_day_never_exceed_the_policy(
         assert number <= {Outcome.TIMEOUT: 2, Outcome.PROVIDER_ERROR: 4}[outcome]
 
 
+_LOST = Past(1, "a", Outcome.TIMEOUT, "LOST", Billed.MAYBE, TODAY)
+
+
+@given(st.lists(st.one_of(answers(), st.none()), min_size=1, max_size=20))
+def test_calls_whose_worker_died_are_attempts_of_the_day_like_any_other(
+    heard: list[Past | None],
+) -> None:
+    """As above, but a worker may die during any call (None): then nobody decided about it."""
+    past: tuple[Past, ...] = ()
+    for answer in heard:
+        if past and past[-1] is _LOST:
+            over = after_crash(past, frozenset(), NOW, ZONE)
+            if over is not None:
+                assert isinstance(over, Settle) or over.due_at > NOW
+                break
+        past = extend(past, answer or _LOST)
+        if answer is None:
+            continue
+        verdict = decide(past, frozenset(), NOW, ZONE)
+        if isinstance(verdict, Settle) or verdict.due_at.astimezone(ZONE).date() > TODAY:
+            break
+    spent = [p for p in past if p.counts]
+    assert len(spent) <= 4
+    assert sum(p.billed is Billed.MAYBE for p in spent) <= 2
+
+
+_SPENDING = st.sampled_from([Outcome.TIMEOUT, Outcome.PROVIDER_ERROR])
+
+
+@given(st.lists(_SPENDING, min_size=40, max_size=40), st.frozensets(_PROVIDERS))
+def test_work_that_only_fails_ends_unresolved_on_the_last_day_of_the_policy(
+    failures: list[Outcome], others: frozenset[str]
+) -> None:
+    """Follow decisions from day to day until they end."""
+    past: tuple[Past, ...] = ()
+    now = NOW
+    for calls, outcome in enumerate(failures, start=1):
+        day = now.astimezone(ZONE).date()
+        past = extend(past, Past(1, "a", outcome, None, Billed.MAYBE, day))
+        verdict = decide(past, others, now, ZONE)
+        if isinstance(verdict, Settle):
+            assert verdict.outcome == UNRESOLVED
+            assert len({p.day for p in past}) == retry.MOST_DAYS
+            assert calls <= retry.MOST_DAYS * 4
+            return
+        assert verdict.due_at > now
+        now = verdict.due_at
+    raise AssertionError("it never ends")
+
+
+@given(_PASTS, st.frozensets(_PROVIDERS, max_size=3), st.frozensets(_PROVIDERS), st.booleans())
+def test_routing_asks_only_who_may_be_asked_and_otherwise_says_why_not(
+    past: tuple[Past, ...], there: frozenset[str], up: frozenset[str], raw: bool
+) -> None:
+    choices = [_choice(name, available=name in up) for name in sorted(there)]
+    found = route(Lane.CMCC, past, choices, 3, raw)
+    if isinstance(found, Ask):
+        assert found.provider in there & up
+        answered = {p.provider for p in past if p.outcome.is_result and p.detail != "PARAM"}
+        assert found.provider not in answered or found.raw_name
+        assert not found.raw_name or (raw and not any(p.raw for p in past))
+    elif isinstance(found, NoneAvailable):
+        assert WaitingReason(found.reason)
+    elif there:
+        assert any(str(p.outcome) == found.outcome for p in past)
+
+
+def test_a_name_as_typed_waits_for_the_provider_that_knew_the_other_spelling() -> None:
+    past = _past(("a", Outcome.MISMATCHED), ("a", Outcome.TIMEOUT))
+    assert route(Lane.CMCC, past, [_choice("a"), _choice("b")], 2, True) == Ask("a", raw_name=True)
+    down = [_choice("a", available=False), _choice("b")]
+    waits = NoneAvailable(NOW + timedelta(hours=1), "maintenance")
+    assert route(Lane.CMCC, past, down, 2, True) == waits
+    assert route(Lane.CMCC, past, down[1:], 2, True) == Settle("MISMATCHED", None, "a")
+
+
 @given(st.lists(answers(), min_size=1, max_size=30))
 def test_equal_answers_that_spend_nothing_stay_one_entry(rows: list[Past]) -> None:
     past = _joined(rows)
@@ -140,8 +218,24 @@ def test_without_an_available_provider_the_row_waits_or_settles_with_what_is_kno
     assert route(Lane.MVNO, (), [], 1) == Settle("UNSUPPORTED_NUMBER", "MVNO", None)
     assert route(Lane.CBN, (), [], 1) == Settle("UNSUPPORTED_NUMBER", "BROADNET", None)
     assert route(Lane.CMCC, (), [], 0) == NoneAvailable(None, "no_provider")
-    known = _past(("b", Outcome.NO_RECORD))
-    assert route(Lane.CMCC, known, down, 2) == Settle("NO_RECORD", None, "b")
+    known = _past(("b", Outcome.MISMATCHED))
+    assert route(Lane.CMCC, known, down, 2) == Settle("MISMATCHED", None, "b")
+
+
+@pytest.mark.parametrize("guess", [Outcome.NO_RECORD, Outcome.UNSUPPORTED_NUMBER])
+def test_an_outage_does_not_turn_the_answer_of_one_carrier_into_a_verdict(guess: Outcome) -> None:
+    first = _past(("b", guess))
+    down = [_choice("a", available=False), _choice("b")]
+    waits = NoneAvailable(NOW + timedelta(hours=1), "maintenance")
+    assert route(Lane.CMCC, first, down, 2) == waits
+    assert route(Lane.CMCC, first, down[1:], 2) == Settle(str(guess), None, "b")
+    # The calls of a day are used up by an outage: the question goes on tomorrow.
+    lost = [Past(1, "a", Outcome.TIMEOUT, "LOST", Billed.MAYBE, TODAY)] * 2
+    for past in (_joined([*first, *lost]), _joined([*lost, *first, *lost])):
+        assert decide(past, frozenset({"a"}), NOW, ZONE) == Wait(
+            next_business_day(NOW, ZONE), "next_day"
+        )
+        assert decide(past, frozenset(), NOW, ZONE) == Settle(str(guess), None, "b")
 
 
 @given(st.dictionaries(_OUTCOMES, st.integers(1, 20), min_size=1), st.integers(0, 20))

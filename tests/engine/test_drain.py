@@ -258,7 +258,7 @@ def test_a_worker_that_lost_its_lease_settles_nothing_but_its_paid_answer_is_use
     )
     for _ in range(2):
         with transaction() as connection:
-            recorded = records.record(connection, late)
+            recorded = records.record(connection, late, "Asia/Shanghai")
         assert (recorded.settled, recorded.lost) == ({}, 1)
     assert client.get(person.reference).status == "unverified"
     world.drain_until(lambda: client.get_batch(batch).settled == 1)
@@ -284,10 +284,10 @@ def test_a_flush_that_is_repeated_frees_no_slot_of_another_call(world: World) ->
     token, row, attempt_id, started = _claim_first(lease=60)
     with transaction() as connection:  # a second call about the same person, maybe billed
         queue.take_billed_slots(connection, [(row.id, bytes(row.id_number_index))], row.now.date())
-    free = replace(_matched(row, attempt_id, started), outcome=Outcome.NOT_SENT, billed=Billed.NO)
+    free = _matched(row, attempt_id, started)._replace(outcome=Outcome.NOT_SENT, billed=Billed.NO)
     for _ in range(3):
         with transaction() as connection:
-            records.record(connection, records.Flush(token, attempts=[free]))
+            records.record(connection, records.Flush(token, attempts=[free]), "Asia/Shanghai")
     assert world.one("SELECT count(*) AS number FROM verifier.billed_slots").number == 1
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.intake.reading import opened
 from verifier.errors import UsageError
 from verifier.identity.errors import InvalidField
 from verifier.identity.keyring import KeyRing
-from verifier.intake import CHUNK, REQUIRED, Intake, Person, PutResult, put_users
+from verifier.intake import CHUNK, REQUIRED, Intake, Person, PutResult, importing, put_users
 from verifier.intake.importing import Imported, import_rows
 from verifier.intake.rejects import KEPT, Rejects
 from verifier.intake.seen import SeenKeys
@@ -48,6 +49,45 @@ def test_importing_twice_changes_nothing(intake: Intake) -> None:
     again, _, _ = imported(content, intake)
     assert (first.result.inserted, first.rows, len(keys)) == (50, 50, 50)
     assert (again.result.unchanged, again.result.inserted, again.result.changed) == (50, 0, 0)
+
+
+def test_whoever_another_import_adds_meanwhile_is_compared_and_the_others_go_in(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = list(rows(5, seed=27))
+    look = users.lock_existing
+    theirs = iter([people[2:4]])
+
+    def looked_too_early(*args: Any, **options: Any) -> Any:
+        found = look(*args, **options)
+        for added in theirs:
+            changed = {**added[0], "name": "欧阳修远"}
+            assert imported(csv_of([changed, added[1]]), intake)[0].result.inserted == 2
+        return found
+
+    monkeypatch.setattr(users, "lock_existing", looked_too_early)
+    result = imported(csv_of(people), intake)[0].result
+    assert (result.inserted, result.changed, result.unchanged) == (3, 1, 1)
+
+
+def test_only_committed_chunks_count_as_stored(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "CHUNK", 10)
+    real, chunks = intake.put, iter([True, True, False])
+
+    def put(people: Sequence[Person], result: PutResult) -> None:
+        if not next(chunks):
+            raise ConnectionError("the third chunk is not stored")
+        real(people, result)
+
+    monkeypatch.setattr(intake, "put", put)
+    done = Imported()
+    keys: list[Person] = []
+    content = csv_of(list(rows(35, seed=28)))
+    with Rejects(None) as rejects, pytest.raises(ConnectionError):
+        import_rows(opened(content, "u.csv"), intake.check, intake, rejects, done, keys.extend)
+    assert (done.stored, done.result.inserted, len(keys)) == (20, 20, 20)
 
 
 def test_changed_identity_and_changed_contact_are_told_apart(intake: Intake) -> None:

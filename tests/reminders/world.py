@@ -61,12 +61,19 @@ class World:
         self.at(noon())
 
     def configure(
-        self, *, extra: str = "", gateways: tuple[str, ...] = ("jpush", "sms"), qps: int = 1000
+        self,
+        *,
+        extra: str = "",
+        gateways: tuple[str, ...] = ("jpush", "sms"),
+        qps: int = 1000,
+        timeout: float = 1.0,
+        endpoint: str | None = None,
     ) -> None:
-        """Write the configuration; ``gateways`` named jpush… or sms… are the sandbox's."""
+        """Write the configuration; ``gateways`` named jpush… or sms… are the sandbox's, or stand at
+        ``endpoint``."""
         parts = [extra]
         for place, name in enumerate(gateways, start=1):
-            parts.append(self._gateway(name, place, qps))
+            parts.append(self._gateway(name, place, qps, timeout, endpoint))
         (self.home / "verifier.toml").write_text("\n".join(parts), "utf-8")
         config_module.config.cache_clear()
         if runtime_module.runtime.cache_info().currsize:
@@ -74,14 +81,16 @@ class World:
                 gateway.close()
         runtime_module.reset()
 
-    def _gateway(self, name: str, preference: int, qps: int) -> str:
+    def _gateway(
+        self, name: str, preference: int, qps: int, timeout: float, endpoint: str | None
+    ) -> str:
         push = name.startswith("jpush")
         key, secret = (
             ("jpush_app_key", "jpush_master_secret")
             if push
             else ("aliyun_key_id", "aliyun_key_secret")
         )
-        url = "http://127.0.0.1:1" if name.endswith("_down") else self.sandbox.url
+        url = "http://127.0.0.1:1" if name.endswith("_down") else endpoint or self.sandbox.url
         lines = [
             f"[gateways.{name}]",
             f'kind = "{"jpush" if push else "aliyun_sms"}"',
@@ -90,7 +99,7 @@ class World:
             f'key_secret = "file:{self.sandbox.state / secret}"',
             f"preference = {preference}",
             f"qps = {qps}",
-            "timeout = 1.0",
+            f"timeout = {timeout}",
         ]
         if not push:
             lines += ['sign_name = "Verifier"', f"[gateways.{name}.templates]"]

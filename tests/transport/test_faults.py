@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import resource
 import socket
+import time
 import zlib
 from collections.abc import Callable
 
@@ -182,6 +183,50 @@ def test_an_answer_too_large_costs_flat_memory(
             assert caught.value.reason == "oversize"
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         assert grown < 20 * 1024  # kilobytes; the server in this process sends from 1 MB blocks
+
+
+def _for_ever(start: bytes, again: bytes) -> Callable[[Peer], None]:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(start)
+        block = again * (65_536 // len(again))
+        while not peer.server.stopping.is_set():
+            peer.send(block)
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("start", "again"),
+    [
+        (b"HTTP/1.1 200 ", b"O"),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"a"),
+        (b"HTTP/1.1 200 OK\r\n", b"X: a\r\n"),
+        (b"HTTP/1.1 200 OK\r\n", b" folded\r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"", b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"x"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0" * 4096),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: a\r\n"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
+    ],
+    ids=[
+        *("status_line", "header_line", "headers", "folded", "continue", "early_hints"),
+        *("chunk_extension", "chunk_size", "trailers", "body"),
+    ],
+)
+def test_what_never_ends_ends_at_the_deadline_and_costs_flat_memory(
+    start: bytes, again: bytes, transport: Transport
+) -> None:
+    with ScriptedServer(_for_ever(start, again)) as server:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        begun = time.monotonic()
+        with pytest.raises((BadReply, Unanswered)):
+            transport.request("POST", server.url, {}, SECRET, Deadline.after(0.5))
+        assert time.monotonic() - begun < 1.5
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        assert grown < 20 * 1024  # kilobytes
+        assert len(server.received) == 1
 
 
 def test_a_compressed_answer_is_read_though_none_was_asked_for(transport: Transport) -> None:

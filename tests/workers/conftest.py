@@ -2,91 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.engine.conftest import CONFIG, World, forget
+from tests.processes import Processes, children_of, until
 from verifier.sandbox.server import SandboxServer
 from verifier.store import demo
 from verifier.store.engine import transaction
 
-LANE_QUEUES = "verify.cmcc,verify.cucc,verify.ctcc,verify.cbn,verify.mvno"
+__all__ = ["Fleet", "children_of", "until"]
 
 
-class Fleet(World):
+class Fleet(World, Processes):
     """A world whose work is done by processes. Each is ended when the test ends."""
 
     def __init__(self, sandbox: SandboxServer, home: Path, directory: Path) -> None:
-        super().__init__(sandbox, home)
-        self._directory = directory
-        self._processes: list[subprocess.Popen[bytes]] = []
-
-    def celery(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start ``celery -A workers.app …`` in a group of its own and wait until it is ready."""
-        ready = self._directory / f"{name}-{len(self._processes)}.ready"
-        log = (self._directory / f"{name}.log").open("ab")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "celery", "--quiet", "-A", "workers.app", *arguments],
-            env={**os.environ, "VERIFIER_READY_FILE": str(ready)},
-            cwd=self._directory,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        log.close()
-        self._processes.append(process)
-        until(lambda: ready.exists() or process.poll() is not None, 30, f"{name} to be ready")
-        assert process.poll() is None, self.log(name)
-        return process
-
-    def worker(
-        self, name: str = "worker", queues: str = LANE_QUEUES, processes: int = 2
-    ) -> subprocess.Popen[bytes]:
-        return self.celery(
-            name,
-            *("worker", "-n", f"{name}@%h", "-Q", queues, "-c", str(processes)),
-            *("--without-gossip", "--without-mingle"),
-        )
-
-    def control(self) -> subprocess.Popen[bytes]:
-        return self.worker("control", "control,remind", 1)
-
-    def beat(self) -> subprocess.Popen[bytes]:
-        return self.celery("beat", "beat", "--pidfile=")
-
-    def log(self, name: str) -> str:
-        return (self._directory / f"{name}.log").read_text("utf-8")
-
-    def everything_logged(self) -> str:
-        return "".join(path.read_text("utf-8") for path in self._directory.glob("*.log"))
-
-    def stop(self) -> None:
-        for process in self._processes:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
-
-
-def children_of(pid: int) -> list[int]:
-    """The pool processes of a worker."""
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text("utf-8")
-    return [int(child) for child in found.split()]
-
-
-def until(condition: Callable[[], object], seconds: float, what: str) -> None:
-    """Wait for a condition. Fails, naming it, when the time is up."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"waited {seconds:g} s for {what}"
-        time.sleep(0.02)
+        World.__init__(self, sandbox, home)
+        Processes.__init__(self, directory)
 
 
 @pytest.fixture(scope="module")

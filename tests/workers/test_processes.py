@@ -184,19 +184,3 @@ def test_without_a_beat_the_control_worker_keeps_things_going(
         60,
         "the second metronome's sweep",
     )
-
-
-def test_nothing_personal_is_logged_even_at_debug_with_faults_on(fleet: Fleet) -> None:
-    people = _everybody(fleet, 40)
-    for kind in ("garbage", "reset", "http_error"):
-        fleet.sandbox.client.fault("tencent", kind, rate=0.2)
-    fleet.worker()
-    fleet.control()
-    fleet.beat()
-    batch = client.submit(selection="all", caller="t", key="k").batch
-    until(lambda: client.get_batch(batch).settled > 10, 60, "some verdicts among the faults")
-    until(lambda: "drained" in fleet.everything_logged(), 30, "the log of a drain")
-    logged = fleet.everything_logged()
-    for person in people:
-        for secret in (person.phone, person.name, person.id_number):
-            assert secret not in logged

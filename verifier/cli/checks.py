@@ -10,17 +10,19 @@ import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Row
 from sqlalchemy.exc import SQLAlchemyError
 
-from verifier.cli import talk
+from verifier.cli import connections, talk
+from verifier.cli.webhookview import read_endpoints
 from verifier.cli.workers_seen import FRESH_SECONDS, fresh_queues
 from verifier.config import Config, config, resolve_secret
-from verifier.doorbell import CONTROL_QUEUE, INTERACTIVE_QUEUE, REMIND_QUEUE, lane_queue
+from verifier.doorbell import QUEUES, REFUSED_KEY
 from verifier.errors import ConfigError, StoreUnavailableError, VerifierError
 from verifier.identity.keyring import KeyRing
+from verifier.notify.webhook import Webhook
 from verifier.outcomes import Lane
 from verifier.settings import broker_url, database_url, settings
 from verifier.store import (
@@ -35,11 +37,11 @@ from verifier.store import (
 )
 from verifier.store.engine import transaction
 
+if TYPE_CHECKING:
+    from redis import Redis
+
 _OLDEST_SERVER: Final = 140_000
 _MOST_CLOCK_SECONDS: Final = 5.0
-_ALL_QUEUES: Final = (
-    *(lane_queue(lane) for lane in Lane), INTERACTIVE_QUEUE, CONTROL_QUEUE, REMIND_QUEUE,
-)  # fmt: skip
 
 
 class Verdict(enum.StrEnum):
@@ -100,12 +102,20 @@ def configuration_checks() -> Iterator[Check]:
 
 
 def _secrets(current: Config) -> Iterator[Check]:
-    references = [
-        (f"provider {name}", (row.secret_id, row.secret_key))
-        for name, row in current.providers.items()
-    ] + [
-        (f"gateway {name}", (row.key_id, row.key_secret)) for name, row in current.gateways.items()
-    ]
+    references: list[tuple[str, tuple[str, ...]]] = []
+    for name, provider in current.providers.items():
+        references.append((f"provider {name}", (provider.secret_id, provider.secret_key)))
+    for name, gateway in current.gateways.items():
+        references.append((f"gateway {name}", (gateway.key_id, gateway.key_secret)))
+    if current.callbacks.broker_url is not None:
+        references.append(("callbacks", (current.callbacks.broker_url,)))
+    for name, webhook in current.webhooks.items():
+        try:
+            Webhook(name, webhook)
+        except ConfigError as error:
+            yield _failed(f"secrets of webhook {name}", error)
+        else:
+            yield _ok(f"secrets of webhook {name}", "can be used")
     for owner, secrets in references:
         try:
             for reference in secrets:
@@ -191,6 +201,7 @@ def _broker() -> Iterator[Check]:
     try:
         with Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3) as client:
             client.ping()
+            refused = _refused_messages(client)
     except (RedisError, OSError, ValueError) as error:
         # The error's own text may hold the URL.
         yield _fail(
@@ -199,8 +210,26 @@ def _broker() -> Iterator[Check]:
             "Check VERIFIER_BROKER_URL and that the server runs. Nothing is lost meanwhile: the "
             "work waits in PostgreSQL.",
         )
-    else:
-        yield _ok("broker", "answers")
+        return
+    yield _ok("broker", "answers")
+    if refused:
+        told = ", ".join(f"{number} in {queue}" for queue, number in refused.items())
+        yield _warn(
+            "messages",
+            f"workers refused what was no message of ours: {told}",
+            'Somebody writes wrong messages into the broker: the log says why ("message refused"), '
+            "docs/contract.md how they look. This notice ends after a week without them.",
+        )
+
+
+def _refused_messages(client: Redis) -> dict[str, int]:
+    from redis.exceptions import ResponseError
+
+    try:
+        numbers = client.hmget(REFUSED_KEY, QUEUES)
+        return {queue: int(number) for queue, number in zip(QUEUES, numbers, strict=True) if number}
+    except (ResponseError, ValueError):
+        return {}  # whoever can write rubbish can also write it there
 
 
 def _server(connection: Connection) -> Iterator[Check]:
@@ -221,6 +250,28 @@ def _server(connection: Connection) -> Iterator[Check]:
         )
     else:
         yield _ok("clock", "this host and the database agree")
+    yield _connections(connection)
+
+
+def _connections(connection: Connection) -> Check:
+    row = overview.connections(connection)
+    budget = connections.Budget(row.allowed, row.others)
+    needs = connections.told()
+    if overview.pooled(connection, row.pid):
+        return _ok(
+            "connections",
+            f"through a pooler, which has {row.ours} open of at most {budget.room} left by others; "
+            f"towards it {needs}. Its own limits cannot be seen from here",
+        )
+    found = f"{needs}; {budget.room} of {row.allowed} are left by others, {row.ours} are open"
+    if budget.fits:
+        return _ok("connections", f"{found}: enough for {budget.hosts} hosts")
+    return _warn(
+        "connections",
+        f"{found}: two hosts need {connections.WANTED}",
+        "Raise max_connections (or the limit of the role or database), or put PgBouncer in "
+        "between: docs/operations.md.",
+    )
 
 
 def _migrations() -> Check:
@@ -242,6 +293,7 @@ def _contents(connection: Connection) -> Iterator[Check]:
     yield _partitions(connection)
     yield _quarantined(connection)
     yield _overdue(connection)
+    yield from _webhooks(connection)
     current = config()
     own = gateways.providers_only(providers.get_all(connection))
     yield from _standing("provider", {n: row for n, row in own.items() if n in current.providers})
@@ -280,7 +332,7 @@ def _business_clock(connection: Connection) -> Iterator[Check]:
 
 def _workers(connection: Connection) -> Iterator[Check]:
     fresh = fresh_queues(connection)
-    missing = [name for name in _ALL_QUEUES if name not in fresh]
+    missing = [name for name in QUEUES if name not in fresh]
     if missing:
         yield _fail(
             "workers",
@@ -323,6 +375,38 @@ def _overdue(connection: Connection) -> Check:
             "`verifier verify overdue` lists them, `verifier queue why` says what they wait for.",
         )
     return _ok("deadlines", "nothing is overdue")
+
+
+def _webhooks(connection: Connection) -> Iterator[Check]:
+    """Endpoints that are not told what they should be; the others need no line each."""
+    troubled = False
+    for row in read_endpoints(connection):
+        name, backlog = row["name"], row["waiting"] or row["dead"] or row["behind"]
+        title, show = f"webhook {name}", f"`verifier webhook show {name}"
+        if row["state"] == "paused":
+            why = f": {row['pause_reason']}" if row["pause_reason"] else ""
+            yield _warn(
+                title,
+                f"paused by {row['paused_by']}{why}",
+                f"`verifier webhook resume {name}` ends it.",
+            )
+        elif row["dead"]:
+            yield _warn(
+                title,
+                f"{row['dead']:,} dead: not taken for too long",
+                f"{show} --state dead` lists them; `verifier webhook retry {name}` tries again.",
+            )
+        elif row["state"] == "failing" or (row["state"] == "not configured" and backlog):
+            yield _warn(
+                title,
+                f"{row['state']} ({row['last_error']}); {row['waiting']:,} wait",
+                f"{show}` lists them; `verifier webhook test {name}` says what it answers.",
+            )
+        else:
+            continue
+        troubled = True
+    if not troubled:
+        yield _ok("webhooks", "every endpoint takes what it is told")
 
 
 def _standing(kind: str, rows: Mapping[str, Row[Any]]) -> Iterator[Check]:

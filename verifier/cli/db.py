@@ -32,6 +32,18 @@ def upgrade() -> None:
 
 
 @group.command()
+@click.argument("role")
+@needs_store
+def grant(role: str) -> None:
+    """Let the database role ROLE submit and read results by SQL, and nothing else."""
+    from verifier.settings import database_url
+    from verifier.store import schema
+
+    schema.grant(database_url(), role)
+    talk.say(f"{talk.printable(role)} may call verifier.submit and read the views of results")
+
+
+@group.command()
 @json_option
 @click.pass_context
 @needs_store

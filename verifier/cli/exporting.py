@@ -27,8 +27,9 @@ COLUMNS: Final = (
     "platform", "reference", "outcome", "detail", "provider", "attempts", "settled_at", "state",
     "reason", "until",
 )  # fmt: skip
-#: How a cell begins that a spreadsheet takes for a formula (OWASP, "CSV Injection").
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+#: How a cell begins that a spreadsheet takes for a formula (OWASP, "CSV Injection"). Full-width
+#: signs are taken for one where people type them.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def export(batch: int, file: str, format_: str) -> int:

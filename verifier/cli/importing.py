@@ -20,7 +20,7 @@ from verifier.config import config
 from verifier.errors import UsageError
 from verifier.identity.keyring import KeyRing
 from verifier.identity.mask import redact
-from verifier.intake import CHUNK, REQUIRED, Intake, Person, check
+from verifier.intake import REQUIRED, Intake, Person, check
 from verifier.intake.files import Format, RowFile, unknown_columns
 from verifier.intake.importing import Imported, import_rows
 from verifier.intake.lines import ByteStream
@@ -113,7 +113,7 @@ def run_import(
         except BaseException:
             if imported.result.taken:
                 talk.say(
-                    f"stopped; the first {imported.rows // CHUNK * CHUNK:,} rows are done. "
+                    f"stopped; the first {imported.stored:,} rows are done. "
                     "Repeat the command to go on: nothing is taken twice."
                 )
             raise

@@ -14,6 +14,7 @@ _COMMANDS: Final = {
     "batch": Entry("verifier.cli.batch:group", "Watch, pause, cancel, re-run, export batches."),
     "provider": Entry("verifier.cli.provider:group", "Providers: list, pause, resume."),
     "gateway": Entry("verifier.cli.gateway:group", "Gateways of messages: list, pause, resume."),
+    "webhook": Entry("verifier.cli.webhook:group", "Who is told results: list, pause, retry."),
     "lane": Entry("verifier.cli.lane:group", "Lanes: list, pause, resume."),
     "queue": Entry("verifier.cli.queue:group", "What waits, why, and until when."),
     "stop": Entry("verifier.cli.control:stop", "Stop all calls and messages (the global stop)."),

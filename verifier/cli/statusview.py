@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from verifier.cli import talk
 from verifier.cli.standing import read_gateways, read_lanes, read_providers
+from verifier.cli.webhookview import read_endpoints
 from verifier.cli.why import LaneStanding, why
 from verifier.clock import business_date
 from verifier.config import config
@@ -30,6 +31,7 @@ def read() -> dict[str, Any]:
             "lanes": [_lane(lane) for lane in read_lanes(connection)],
             "providers": read_providers(connection),
             "gateways": read_gateways(connection),
+            "webhooks": _webhooks(connection),
             "workers": [
                 {"queue": row.queue, "host": row.host, "seconds_ago": round(row.seconds, 1)}
                 for row in operations.canaries(connection)
@@ -63,6 +65,18 @@ def _lane(lane: LaneStanding) -> dict[str, Any]:
         "cause": found.cause,
         "until": found.until,
     }
+
+
+_WEBHOOK = ("name", "state", "waiting", "dead", "behind", "last_error")
+
+
+def _webhooks(connection: Connection) -> list[dict[str, Any]]:
+    """The endpoint of callers' tasks only when there is something to say of it."""
+    return [
+        {name: row[name] for name in _WEBHOOK}
+        for row in read_endpoints(connection)
+        if row["kind"] == "webhook" or row["waiting"] or row["dead"] or row["state"] != "ok"
+    ]
 
 
 def _audit(connection: Connection) -> dict[str, Any] | None:
@@ -106,6 +120,10 @@ def print_view(view: dict[str, Any]) -> None:
         if rows:
             talk.out()
             talk.table(columns, ([row["name"], *map(row.get, columns[1:])] for row in rows))
+    if view["webhooks"]:
+        talk.out()
+        rows = ([row[name] for name in _WEBHOOK] for row in view["webhooks"])
+        talk.table(("webhook", *_WEBHOOK[1:]), rows)
     talk.out()
     if view["workers"]:
         seen = ((w["queue"], w["host"], talk.duration(w["seconds_ago"])) for w in view["workers"])

@@ -141,6 +141,7 @@ def overdue(limit: int, after: int, as_json: bool) -> None:
             "cause": row.cause,
             "until": row.until,
             "deadline_at": row.deadline_at,
+            "escalated_at": row.escalated_at,
             "late_seconds": int((row.now - row.deadline_at).total_seconds()),
             "attempts": row.attempts,
         }
@@ -150,7 +151,17 @@ def overdue(limit: int, after: int, as_json: bool) -> None:
     if as_json:
         talk.out_json({"overdue": found, "next": following})
         return
-    columns = ("reference", "platform", "lane", "cause", "until", "deadline_at", "late", "attempts")
+    columns = (
+        "reference",
+        "platform",
+        "lane",
+        "cause",
+        "until",
+        "deadline_at",
+        "late",
+        "escalated_at",
+        "attempts",
+    )
     shown = ({**row, "late": talk.duration(row["late_seconds"])} for row in found)
     talk.table(columns, ([row[name] for name in columns] for row in shown))
     if following is not None:

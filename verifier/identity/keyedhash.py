@@ -12,6 +12,7 @@ from typing import Final
 
 #: A length as four bytes.
 length: Final = struct.Struct(">I").pack
+_tagged: Final = struct.Struct(">BI").pack
 
 
 class KeyedHash:
@@ -35,13 +36,15 @@ class KeyedHash:
 
 def join(parts: Iterable[str | bytes | None]) -> bytes:
     """The parts with tags and lengths, so that no two lists of parts look the same."""
-    joined = []
+    joined: list[bytes] = []
     for part in parts:
         if part is None:
             joined.append(b"\x00")
+        elif isinstance(part, str):
+            data = encode(part)
+            joined += (_tagged(1, len(data)), data)
         else:
-            tag, data = (b"\x01", encode(part)) if isinstance(part, str) else (b"\x02", part)
-            joined.append(tag + length(len(data)) + data)
+            joined += (_tagged(2, len(part)), part)
     return b"".join(joined)
 
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 import hmac
 import os
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -106,12 +107,24 @@ class KeyRing:
         self, table: str, column: str, platform: str, reference: str, plaintext: str
     ) -> bytes:
         """The blob to store in this column of this user."""
+        return self.encrypt_row(table, platform, reference, {column: plaintext})[column]
+
+    def encrypt_row(
+        self, table: str, platform: str, reference: str, values: Mapping[str, str]
+    ) -> dict[str, bytes]:
+        """The blobs to store in several columns (column → text) of one user."""
         keys = self._keys
-        nonce = os.urandom(_NONCE_BYTES)
-        associated = _associated_data(keys, keys.encryption_id, table, column, platform, reference)
-        return (
-            keys.encryption_head + nonce + keys.cipher.encrypt(nonce, encode(plaintext), associated)
-        )
+        head, seal = keys.encryption_head, keys.cipher.encrypt
+        # Nonces are drawn together, since each draw is a system call, and used up at once: none is
+        # kept, which a fork would give to two processes.
+        nonces = os.urandom(_NONCE_BYTES * len(values))
+        whose = _whose(platform, reference)
+        sealed: dict[str, bytes] = {}
+        for at, (column, text) in enumerate(values.items()):
+            nonce = nonces[at * _NONCE_BYTES : (at + 1) * _NONCE_BYTES]
+            associated = _place(keys, keys.encryption_id, table, column) + whose
+            sealed[column] = head + nonce + seal(nonce, encode(text), associated)
+        return sealed
 
     def decrypt(
         self, table: str, column: str, platform: str, reference: str, blob: bytes | memoryview
@@ -129,7 +142,7 @@ class KeyRing:
         if cipher is None:
             raise _unknown_key("encryption", key_id)
         nonce = blob[_HEADER.size : _HEADER.size + _NONCE_BYTES]
-        associated = _associated_data(keys, key_id, table, column, platform, reference)
+        associated = _place(keys, key_id, table, column) + _whose(platform, reference)
         try:
             return cipher.decrypt(nonce, blob[_HEADER.size + _NONCE_BYTES :], associated).decode()
         except InvalidTag:
@@ -204,16 +217,20 @@ def _unknown_key(purpose: str, key_id: int) -> UnknownKeyError:
     )
 
 
-def _associated_data(
-    keys: _Keys, key_id: int, table: str, column: str, platform: str, reference: str
-) -> bytes:
+def _place(keys: _Keys, key_id: int, table: str, column: str) -> bytes:
+    """The part of the associated data that is the same for all users."""
     prefix = keys.prefixes.get((table, column, key_id))
     if prefix is None:
         head = (_VERSION, table.encode(), column.encode(), key_id.to_bytes(2))
         prefix = b"".join(length(len(part)) + part for part in head)
         keys.prefixes[table, column, key_id] = prefix
+    return prefix
+
+
+def _whose(platform: str, reference: str) -> bytes:
+    """The part of the associated data that is the same for all columns."""
     who, what = encode(platform), encode(reference)
-    return b"".join((prefix, length(len(who)), who, length(len(what)), what))
+    return b"".join((length(len(who)), who, length(len(what)), what))
 
 
 def _keyed(keys: _Keys, key_id: int, domain: str, data: bytes) -> bytes:

@@ -22,11 +22,11 @@ _HARMLESS: Final = re.compile(r"[!-~]{1,128}")
 _ELEVEN_DIGITS: Final = re.compile(r"(?:[^0-9]*[0-9]){11}")
 
 # Between delimiters only: eleven digits inside a hexadecimal id are no phone number.
-_PHONE: Final = re.compile(r"(?<![0-9a-z])(?:\+?86|0086|0)?1[3-9][0-9]{9}(?![0-9a-z])", re.I)
+_PHONE: Final = re.compile(r"(?<![0-9a-z])(?:\+?86|0086|0)?1[3-9][0-9]{9}(?![0-9a-z])", re.I | re.A)
 _ID_NUMBER: Final = re.compile(
     r"(?<![0-9a-z])[0-9]{6}(?:18|19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])"
     r"[0-9]{3}[0-9x](?![0-9a-z])",
-    re.I,
+    re.I | re.A,
 )
 _SEPARATORS: Final = re.compile(r"[ ().\-_/]")
 

@@ -74,9 +74,9 @@ class PutResult:
         return self.inserted + self.changed + self.contact_changed + self.unchanged
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which would double the time of making one
 class Person:
-    """A checked user, in clear for the moment between parsing and encryption.
+    """A checked user, in clear for the moment between parsing and encryption. Never changed.
 
     ``absent`` are the fields of :data:`KEEPING` that the row did not have. Until what is stored is
     filled in for them (:meth:`Intake.put`), they hold what a new user gets.
@@ -120,16 +120,14 @@ class Person:
 
 def check(values: Mapping[str, Any], row: int, today: date) -> Person:
     """Parse one user. Raises InvalidField with the field and the reason."""
-    for column in REQUIRED:
-        if not _text(values, column):
-            raise InvalidField(column, "empty")
-    phone = parse_phone(_text(values, "phone"))
-    name = parse_name(_text(values, "name"))
-    id_number = parse_id_number(_text(values, "id_number"), today)
+    reference, phone_text, name_text, id_text = (_required(values, name) for name in REQUIRED)
+    phone = parse_phone(phone_text)
+    name = parse_name(name_text)
+    id_number = parse_id_number(id_text, today)
     return Person(
         row=row,
         platform=check_platform(_text(values, "platform") or DEFAULT_PLATFORM),
-        reference=check_reference(_text(values, "reference")),
+        reference=check_reference(reference),
         phone=phone.national,
         name=name.canonical,
         name_raw=name.alternative,
@@ -162,6 +160,13 @@ def _text(values: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise InvalidField(name, "not_text")
     return value.strip()
+
+
+def _required(values: Mapping[str, Any], name: str) -> str:
+    value = _text(values, name)
+    if not value:
+        raise InvalidField(name, "empty")
+    return value
 
 
 def _email(value: str) -> str | None:
@@ -251,11 +256,12 @@ class Intake:
             users.update(connection, [self._seal(p) for p in changed], identity_changed=True)
             users.update(connection, [self._seal(p) for p in contacts], identity_changed=False)
             added = users.insert(connection, [self._seal(p) for p in by_key.values()])
-        result.inserted += len(added)
+        new = list(by_key.values())
+        result.inserted += len(new) if added else 0
         result.changed += len(changed)
         result.contact_changed += len(contacts)
         result.unchanged += unchanged
-        return [person for key, person in by_key.items() if key not in added]
+        return [] if added else new
 
     def _merged(self, person: Person, row: Row[Any]) -> Person:
         """``person`` with what is stored in ``row`` for the fields that were not given."""
@@ -274,29 +280,42 @@ class Intake:
         return value.astimezone(UTC) if isinstance(value, datetime) else value
 
     def _seal(self, person: Person) -> users.SealedUser:
-        def sealed(column: str, value: str) -> bytes:
-            return self._keyring.encrypt("users", column, person.platform, person.reference, value)
-
+        personal = {
+            "phone": person.phone,
+            "name": person.name,
+            "name_raw": person.name_raw,
+            "id_number": person.id_number,
+            "email": person.email,
+            "push_token": person.push_token,
+        }
+        sealed = self._keyring.encrypt_row(
+            "users",
+            person.platform,
+            person.reference,
+            {column: value for column, value in personal.items() if value},
+        )
+        contact = person.contact()
+        *_, bound_at, consent_at = contact
         return users.SealedUser(
             platform=person.platform,
             reference=person.reference,
-            phone=sealed("phone", person.phone),
-            name=sealed("name", person.name),
-            name_raw=sealed("name_raw", person.name_raw) if person.name_raw else None,
-            id_number=sealed("id_number", person.id_number),
-            email=sealed("email", person.email) if person.email else None,
-            push_token=sealed("push_token", person.push_token) if person.push_token else None,
+            phone=sealed["phone"],
+            name=sealed["name"],
+            name_raw=sealed.get("name_raw"),
+            id_number=sealed["id_number"],
+            email=sealed.get("email"),
+            push_token=sealed.get("push_token"),
             phone_index=self._keyring.index("phone", person.phone),
             id_number_index=self._keyring.index("id_number", person.id_number),
             identity_digest=self._keyring.digest(*person.identity()),
-            contact_digest=self._keyring.digest(*person.contact()),
+            contact_digest=self._keyring.digest(*contact),
             lane=person.lane,
             province=person.province,
             birth_decade=person.birth_decade,
             locale=person.locale,
             time_zone=person.time_zone,
-            bound_at=person.bound_at,
-            consent_at=person.consent_at,
+            bound_at=bound_at,
+            consent_at=consent_at,
         )
 
 

@@ -2,11 +2,15 @@
 
 Idempotent: what was taken is unchanged the next time, so an import that was interrupted is simply
 repeated. Within one file the first row of a user counts; later ones are refused with its line.
+
+While one chunk is being put, which is mostly waiting for PostgreSQL, the next one is read and
+checked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,9 +26,11 @@ Check = Callable[[Mapping[str, Any], int], Person]
 
 @dataclass(slots=True)
 class Imported:
-    """What an import did so far. ``rows`` counts every row; ``line`` is the last one read."""
+    """What an import did so far. ``rows`` counts every row, ``stored`` those whose chunk is
+    committed; ``line`` is the last one read."""
 
     rows: int = 0
+    stored: int = 0
     line: int = 0
     result: PutResult = field(default_factory=PutResult)
 
@@ -41,11 +47,44 @@ def import_rows(
 
     ``on_chunk`` is called after each chunk is stored, with its people: keep only their keys.
     """
-    for chunk in _chunks(_checked(rows, check, rejects, imported)):
-        if intake is not None:
-            intake.put(chunk, imported.result)
-        on_chunk(chunk)
+    chunks = _chunks(_checked(rows, check, rejects, imported))
+    if intake is None:
+        for chunk in chunks:
+            on_chunk(chunk.people)
+    else:
+        _put(chunks, intake, imported, on_chunk)
     imported.result.rejected_count = rejects.number
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """The people of so many ``rows``, the refused ones left out."""
+
+    people: list[Person]
+    rows: int
+
+
+def _put(
+    chunks: Iterable[_Chunk],
+    intake: Intake,
+    imported: Imported,
+    on_chunk: Callable[[list[Person]], None],
+) -> None:
+    """Put one chunk after the other, each in its order, one ahead of the reading."""
+    waiting: tuple[_Chunk, Future[None]] | None = None
+
+    def finish() -> None:
+        if waiting is not None:
+            chunk, put = waiting
+            put.result()
+            imported.stored += chunk.rows
+            on_chunk(chunk.people)
+
+    with ThreadPoolExecutor(1, "intake") as thread:
+        for chunk in chunks:
+            finish()
+            waiting = chunk, thread.submit(intake.put, chunk.people, imported.result)
+        finish()
 
 
 def _checked(
@@ -74,7 +113,7 @@ def _checked(
                 yield None
 
 
-def _chunks(people: Iterable[Person | None]) -> Iterator[list[Person]]:
+def _chunks(people: Iterable[Person | None]) -> Iterator[_Chunk]:
     chunk: list[Person] = []
     rows = 0
     for person in people:
@@ -82,7 +121,7 @@ def _chunks(people: Iterable[Person | None]) -> Iterator[list[Person]]:
         if person is not None:
             chunk.append(person)
         if rows == CHUNK:
-            yield chunk
+            yield _Chunk(chunk, rows)
             chunk, rows = [], 0
     if rows:
-        yield chunk
+        yield _Chunk(chunk, rows)

@@ -37,7 +37,7 @@ class ByteStream(Protocol):
     def read1(self, size: int, /) -> bytes: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # one a line, and a frozen one takes twice the time to make
 class Line:
     """One line with its ending. ``fault`` is a code of the field ``row``; None when it is fine."""
 

@@ -15,6 +15,7 @@ WORKERS: Mapping[str, tuple[tuple[str, ...], int]] = {
     "worker": (("verify.cmcc", "verify.cucc", "verify.ctcc", "verify.cbn", "verify.mvno"), 2),
     "interactive": (("interactive",), 1),
     "control": (("control", "remind"), 2),
+    "notify": (("notify",), 1),
 }
 
 # What is stopped first has the lowest number.

@@ -7,6 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
+from verifier.events import CELERY, Event
+from verifier.store import arrays
+
 
 def create(
     connection: Connection,
@@ -16,17 +19,22 @@ def create(
     digest: bytes,
     selection: str,
     priority: int,
-    deadline_hours: int,
+    deadline_hours: int | None,
     label: str | None,
     rerun_of: int | None,
+    notify: tuple[str, str] | None = None,
 ) -> tuple[Row[Any], bool]:
-    """The batch of (caller, key), and whether this call made it. The caller compares digests."""
+    """The batch of (caller, key), and whether this call made it. The caller compares digests.
+
+    ``notify``: the task and the queue that are told when it is done.
+    """
     made = connection.execute(
         text("""
             INSERT INTO verifier.batches (caller, idempotency_key, request_digest, selection,
-                                          priority, deadline_hours, label, rerun_of)
+                                          priority, deadline_hours, label, rerun_of,
+                                          notify_task, notify_queue)
             VALUES (:caller, :key, :digest, CAST(:selection AS jsonb), :priority, :hours, :label,
-                    :rerun_of)
+                    :rerun_of, :task, :queue)
             ON CONFLICT (caller, idempotency_key) DO NOTHING RETURNING id
         """),
         {
@@ -38,6 +46,8 @@ def create(
             "hours": deadline_hours,
             "label": label,
             "rerun_of": rerun_of,
+            "task": notify[0] if notify else None,
+            "queue": notify[1] if notify else None,
         },
     ).scalar_one_or_none()
     row = connection.execute(
@@ -69,23 +79,36 @@ def tally_settled(connection: Connection, ids: Sequence[int], outcomes: Sequence
               JOIN verifier.batch_items i ON i.verification_id = s.id
              GROUP BY i.batch_id, s.outcome
         """),
-        {"ids": list(ids), "outcomes": list(outcomes)},
+        {"ids": arrays.of_numbers(ids), "outcomes": arrays.of_texts(outcomes)},
     )
 
 
 def finish_completed(connection: Connection, batch_id: int | None = None) -> int:
-    """Mark open batches (or this one) done whose every item has settled. Returns how many."""
-    finished = connection.execute(
+    """Mark open batches (or this one) done whose every item has settled. Returns how many.
+
+    Whoever is to be told (endpoints that asked for it, the task that the caller named) is written
+    down in the same statement.
+    """
+    finished: int = connection.execute(
         text("""
-            UPDATE verifier.batches b SET state = 'done', finished_at = verifier.verifier_now()
-             WHERE b.state = 'open' AND (CAST(:batch AS bigint) IS NULL OR b.id = :batch)
-               AND b.total <= (SELECT coalesce(sum(t.count), 0) FROM verifier.batch_tallies t
-                                WHERE t.batch_id = b.id)
-            RETURNING b.id
+            WITH finished AS (
+              UPDATE verifier.batches b SET state = 'done', finished_at = verifier.verifier_now()
+               WHERE b.state = 'open' AND (CAST(:batch AS bigint) IS NULL OR b.id = :batch)
+                 AND b.total <= (SELECT coalesce(sum(t.count), 0) FROM verifier.batch_tallies t
+                                  WHERE t.batch_id = b.id)
+              RETURNING b.id, b.notify_task
+            ), told AS (
+              INSERT INTO verifier.deliveries (endpoint, event, payload, events)
+              SELECT e.name, :event, jsonb_build_object('batch', f.id), 1
+                FROM finished f JOIN verifier.endpoints e
+                  ON (e.configured AND :event = ANY(e.events))
+                  OR (e.name = :celery AND f.notify_task IS NOT NULL)
+            )
+            SELECT count(*) FROM finished
         """),
-        {"batch": batch_id},
-    ).scalars()
-    return len(finished.all())
+        {"batch": batch_id, "event": Event.BATCH_DONE, "celery": CELERY},
+    ).scalar_one()
+    return finished
 
 
 def fold_tallies(connection: Connection, at_least: int = 16) -> int:

@@ -3,43 +3,87 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
+_NULL: Final = "\\N"
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+#: Rows spelt at a time, and bytes handed to the driver at a time.
+_ROWS: Final = 5000
+_BYTES: Final = 256 * 1024
+
+#: Column names, each with its type.
+Columns = Sequence[tuple[str, str]]
 
 
-def _field(value: Any) -> str:
-    if value is None:
-        return "\\N"
-    if type(value) is bytes:
-        return "\\\\x" + value.hex()
-    if type(value) is str:
-        return value.translate(_ESCAPES)
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    return str(value)
+def _texts(values: Sequence[Any]) -> list[str]:
+    return [
+        _NULL
+        if value is None
+        else value
+        if value.isprintable() and "\\" not in value
+        else value.translate(_ESCAPES)
+        for value in values
+    ]
+
+
+def _byteas(values: Sequence[Any]) -> list[str]:
+    return [_NULL if value is None else "\\\\x" + value.hex() for value in values]
+
+
+def _others(values: Sequence[Any]) -> list[str]:
+    return [
+        _NULL
+        if value is None
+        else value.isoformat()
+        if isinstance(value, datetime | date)
+        else str(value)
+        for value in values
+    ]
+
+
+#: Type → how a column of it is spelt. By column: half the time of one value after the other.
+_SPELLINGS: Final[Mapping[str, Callable[[Sequence[Any]], list[str]]]] = {
+    "text": _texts,
+    "bytea": _byteas,
+}
+
+
+def spelt(columns: Columns, rows: Sequence[Sequence[Any]]) -> str:
+    """``rows`` in the text format of COPY."""
+    turned = (
+        _SPELLINGS.get(kind, _others)(values)
+        for (_, kind), values in zip(columns, zip(*rows, strict=True), strict=True)
+    )
+    return "".join(f"{line}\n" for line in map("\t".join, zip(*turned, strict=True)))
+
+
+def copy_rows(
+    connection: Connection, table: str, columns: Columns, rows: Sequence[Sequence[Any]]
+) -> None:
+    """Add ``rows`` to ``table``. Raises psycopg2's errors, such as UniqueViolation.
+
+    ``table``, columns and types are constants of the caller, never input.
+    """
+    buffer = io.StringIO()
+    for start in range(0, len(rows), _ROWS):
+        buffer.write(spelt(columns, rows[start : start + _ROWS]))
+    buffer.seek(0)
+    names = ", ".join(name for name, _ in columns)
+    raw = connection.connection.cursor()
+    try:
+        raw.copy_expert(f"COPY {table} ({names}) FROM STDIN", buffer, _BYTES)
+    finally:
+        raw.close()
 
 
 def copy_to_temporary(
-    connection: Connection,
-    name: str,
-    columns: Sequence[tuple[str, str]],
-    rows: Iterable[Sequence[Any]],
+    connection: Connection, name: str, columns: Columns, rows: Sequence[Sequence[Any]]
 ) -> None:
-    """Make the temporary table ``name`` (dropped at commit) of (column, type) and fill it.
-
-    ``name``, columns and types are constants of the caller, never input.
-    """
+    """Make the temporary table ``name`` (dropped at commit) and fill it; else as copy_rows."""
     definition = ", ".join(f"{column} {kind}" for column, kind in columns)
     connection.execute(text(f"CREATE TEMPORARY TABLE {name} ({definition}) ON COMMIT DROP"))
-    buffer = io.StringIO("".join("\t".join(map(_field, row)) + "\n" for row in rows))
-    names = ", ".join(column for column, _ in columns)
-    raw = connection.connection.cursor()
-    try:
-        raw.copy_expert(f"COPY {name} ({names}) FROM STDIN", buffer)
-    finally:
-        raw.close()
+    copy_rows(connection, name, columns, rows)

@@ -24,9 +24,11 @@ def wipe(connection: Connection) -> None:
             TRUNCATE verifier.users, verifier.batches, verifier.batch_items, verifier.batch_tallies,
                      verifier.open_verifications, verifier.verifications, verifier.attempts,
                      verifier.billed_slots, verifier.job_runs, verifier.reminders,
-                     verifier.providers, verifier.pacing, verifier.lane_slots RESTART IDENTITY
+                     verifier.providers, verifier.pacing, verifier.lane_slots,
+                     verifier.deliveries RESTART IDENTITY
         """)
     )
+    connection.execute(text("DELETE FROM verifier.endpoints WHERE name <> 'celery'"))
     connection.execute(
         text("UPDATE verifier.lanes SET not_before = NULL, not_before_reason = NULL")
     )

@@ -37,6 +37,8 @@ SELECTIONS: Final = {
 }
 
 
+_KEY: Final = (("platform", "text"), ("reference", "text"))
+
 #: References looked up at a time when one known is enough.
 _LOOK_CHUNK: Final = 5000
 
@@ -66,9 +68,7 @@ def take_listed_snapshot(
     """As :func:`take_snapshot`, from a list of (platform, reference); unknown ones are counted."""
     if not _lock_without_snapshot(connection, batch_id):
         return 0
-    copy_to_temporary(
-        connection, "wanted", (("platform", "text"), ("reference", "text")), dict.fromkeys(keys)
-    )
+    copy_to_temporary(connection, "wanted", _KEY, list(dict.fromkeys(keys)))
     connection.execute(text("ANALYZE wanted"))
     taken = connection.execute(
         text("""
@@ -149,9 +149,7 @@ def count_selected(
 
 def count_listed(connection: Connection, keys: Sequence[tuple[str, str]]) -> dict[str, int]:
     """Users per lane that a list of (platform, reference) names."""
-    copy_to_temporary(
-        connection, "wanted", (("platform", "text"), ("reference", "text")), dict.fromkeys(keys)
-    )
+    copy_to_temporary(connection, "wanted", _KEY, list(dict.fromkeys(keys)))
     rows = connection.execute(
         text("""
             SELECT u.lane, count(*)::int AS number
@@ -193,11 +191,14 @@ def unfinished_loads(connection: Connection) -> list[int]:
     )
 
 
-def load_chunk(connection: Connection, batch_id: int, size: int) -> bool:
+def load_chunk(
+    connection: Connection, batch_id: int, size: int, *, deadline_hours: int = 24
+) -> bool:
     """Open or join verifications for the next ``size`` items; whether items were left to load.
 
     One loader at a time holds the batch row; progress is committed with the chunk, so a loader
     that dies is resumed by anybody. Opens the batch when the last item is loaded.
+    ``deadline_hours`` is for a batch that asked for no deadline of its own.
     """
     batch = connection.execute(
         text("SELECT * FROM verifier.batches WHERE id = :batch FOR NO KEY UPDATE"),
@@ -224,32 +225,69 @@ def load_chunk(connection: Connection, batch_id: int, size: int) -> bool:
         "from": batch.loaded_to,
         "to": top.top,
         "priority": batch.priority,
-        "hours": batch.deadline_hours,
+        "hours": batch.deadline_hours or deadline_hours,
         "held": batch.paused_at is not None,
+        "asked_at": batch.created_at,
     }
-    done = 0
+    done = before = 0
     while done < top.number:
-        # A user may settle between the insert and the join: then neither finds a row, and the
-        # next round opens a new one. Each round sees what was committed before it, and the foreign
-        # key of the items holds that every user is there.
+        # A user may settle between one statement and the next, so that none of them finds a row.
+        # Each round sees what was committed before it, and the foreign key of the items holds that
+        # every user is there.
         done += connection.execute(_OPEN, span).rowcount
-        done += connection.execute(_JOIN, span).rowcount
+        if done < top.number:
+            done += connection.execute(_JOIN, span).rowcount
+        if done < top.number:
+            done += connection.execute(_TAKE_ANSWERS, span).scalar_one()
+        if done == before:  # an answer that stands with the user, but is not in the history
+            span["asked_at"] = None
+        before = done
     connection.execute(text("UPDATE verifier.batches SET loaded_to = :to WHERE id = :batch"), span)
     return True
 
 
+# OFFSET 0: the time is read once, not several times a row.
+# No `NOT EXISTS` for those who are open: the conflict finds them through the primary key, while a
+# plan made when the table was empty reads the whole of it for every item, as it grows.
 _OPEN: Final = text("""
     INSERT INTO verifier.open_verifications
-           (user_id, id, lane, priority, due_at, turn_at, reason, deadline_at, held)
+           (user_id, id, lane, priority, due_at, turn_at, reason, deadline_at, held, created_at)
     SELECT i.user_id, i.verification_id, u.lane, :priority, n.now,
-           verifier.turn_at(n.now, :priority), 'new', n.now + make_interval(hours => :hours), :held
+           verifier.turn_at(n.now, :priority), 'new', n.now + make_interval(hours => :hours), :held,
+           n.now
       FROM verifier.batch_items i
       JOIN verifier.users u ON u.id = i.user_id
-     CROSS JOIN (SELECT verifier.verifier_now() AS now) n
+     CROSS JOIN (SELECT verifier.verifier_now() AS now OFFSET 0) n
      WHERE i.batch_id = :batch AND i.user_id > :from AND i.user_id <= :to
-       AND NOT EXISTS (SELECT FROM verifier.open_verifications o WHERE o.user_id = i.user_id)
+       AND (u.checked_at < CAST(:asked_at AS timestamptz)) IS NOT FALSE
      ORDER BY i.user_id
     ON CONFLICT (user_id) DO NOTHING
+""")
+
+
+# Items whose user was verified after the batch was asked for but before it was loaded: that answers
+# them, as if they had been open together. Nobody is asked about twice because a large batch takes
+# its time to load. One whose verification is open again waits for that one (_JOIN).
+_TAKE_ANSWERS: Final = text("""
+    WITH answered AS MATERIALIZED (
+      SELECT i.user_id, v.id, v.outcome
+        FROM verifier.batch_items i
+        JOIN verifier.users u ON u.id = i.user_id
+       CROSS JOIN LATERAL (
+             SELECT s.id, s.outcome FROM verifier.verifications s
+              WHERE s.user_id = u.id AND s.data_version = u.version AND s.outcome = u.outcome
+              ORDER BY s.settled_at DESC LIMIT 1) v
+       WHERE i.batch_id = :batch AND i.user_id > :from AND i.user_id <= :to
+         AND u.checked_at >= :asked_at AND v.id <> i.verification_id
+         AND NOT EXISTS (SELECT FROM verifier.open_verifications o WHERE o.user_id = i.user_id)
+    ), taken AS (
+      UPDATE verifier.batch_items i SET verification_id = a.id FROM answered a
+       WHERE i.batch_id = :batch AND i.user_id = a.user_id RETURNING a.outcome
+    ), tallied AS (
+      INSERT INTO verifier.batch_tallies (batch_id, outcome, count)
+      SELECT :batch, outcome, count(*) FROM taken GROUP BY outcome
+    )
+    SELECT count(*) FROM taken
 """)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
+from verifier.store.engine import APPLICATION_NAME
+
 
 def quarantined(connection: Connection, limit: int) -> Sequence[Row[Any]]:
     """Open verifications that were present at three crashes: (platform, reference, lane)."""
@@ -27,6 +29,38 @@ def server(connection: Connection) -> Row[Any]:
             SELECT current_setting('server_version_num')::int AS version, clock_timestamp() AS clock
         """)
     ).one()
+
+
+def connections(connection: Connection) -> Row[Any]:
+    """Connections of the server. ``allowed``: how many we may have at most, by the server, this
+    database or this account; ``others``: how many somebody else has; ``ours``; ``pid``: the process
+    of the server that answered."""
+    return connection.execute(
+        text("""
+            SELECT least(
+                     current_setting('max_connections')::int
+                     - current_setting('superuser_reserved_connections')::int
+                     - coalesce(current_setting('reserved_connections', true)::int, 0),
+                     (SELECT nullif(datconnlimit, -1) FROM pg_database
+                       WHERE datname = current_database()),
+                     (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user)
+                   ) AS allowed,
+                   count(*) FILTER (WHERE NOT mine)::int AS others,
+                   count(*) FILTER (WHERE mine)::int AS ours,
+                   pg_backend_pid() AS pid
+              FROM (SELECT usename = current_user AND datname = current_database()
+                           AND application_name = :name AS mine
+                      FROM pg_stat_activity WHERE usename IS NOT NULL) AS open
+        """),
+        {"name": APPLICATION_NAME},
+    ).one()
+
+
+def pooled(connection: Connection, pid: int) -> bool:
+    """Whether a connection pooler stands in between: the process that greeted us is another than
+    ``pid``, which answered."""
+    greeted: int = connection.connection.driver_connection.info.backend_pid  # type: ignore[union-attr]
+    return greeted != pid
 
 
 def months_ahead(connection: Connection) -> int:

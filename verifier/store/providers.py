@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, text
 
@@ -143,37 +143,40 @@ def reserve(
     lag the clock by at most ``burst`` calls. Reserved calls that are never made are lost capacity,
     so that whatever dies or is wiped makes us slower, never faster. A new row starts empty.
     """
-    connection.execute(
-        text("""
-            INSERT INTO verifier.pacing (name, share, expires_at)
-            VALUES (:name, :share, clock_timestamp()) ON CONFLICT DO NOTHING
-        """),
-        {"name": name, "share": share},
-    )
-    row = connection.execute(
-        text("""
-            WITH now AS MATERIALIZED (SELECT clock_timestamp() AS t), held AS MATERIALIZED (
-              SELECT p.name, p.share,
-                     greatest(p.expires_at, now.t - make_interval(secs => :lag)) AS starts, now.t
-                FROM verifier.pacing p, now WHERE p.name = :name AND p.share = :share
-                 FOR UPDATE OF p
-            ), granted AS (
-              SELECT *, greatest(0, least(:want, floor(
-                     extract(epoch FROM t + make_interval(secs => :horizon) - starts) / :interval
-                     )))::int AS count FROM held
-            )
-            UPDATE verifier.pacing p
-               SET expires_at = g.starts + make_interval(secs => g.count * :interval)
-              FROM granted g WHERE p.name = g.name AND p.share = g.share
-            RETURNING g.count AS granted, extract(epoch FROM g.starts - g.t)::float8 AS delay
-        """),
-        {
-            "name": name,
-            "share": share,
-            "want": want,
-            "interval": 1.0 / rate,
-            "lag": burst / rate,
-            "horizon": horizon,
-        },
-    ).one()
+    wanted = {
+        "name": name,
+        "share": share,
+        "want": want,
+        "interval": 1.0 / rate,
+        "lag": burst / rate,
+        "horizon": horizon,
+    }
+    row = connection.execute(_RESERVE, wanted).one_or_none()
+    if row is None:  # the first time ever
+        connection.execute(
+            text("""
+                INSERT INTO verifier.pacing (name, share, expires_at)
+                VALUES (:name, :share, clock_timestamp()) ON CONFLICT DO NOTHING
+            """),
+            {"name": name, "share": share},
+        )
+        row = connection.execute(_RESERVE, wanted).one()
     return Reservation(row.granted, row.delay, 1.0 / rate)
+
+
+_RESERVE: Final = text("""
+    WITH now AS MATERIALIZED (SELECT clock_timestamp() AS t), held AS MATERIALIZED (
+      SELECT p.name, p.share,
+             greatest(p.expires_at, now.t - make_interval(secs => :lag)) AS starts, now.t
+        FROM verifier.pacing p, now WHERE p.name = :name AND p.share = :share
+         FOR UPDATE OF p
+    ), granted AS (
+      SELECT *, greatest(0, least(:want, floor(
+             extract(epoch FROM t + make_interval(secs => :horizon) - starts) / :interval
+             )))::int AS count FROM held
+    )
+    UPDATE verifier.pacing p
+       SET expires_at = g.starts + make_interval(secs => g.count * :interval)
+      FROM granted g WHERE p.name = g.name AND p.share = g.share
+    RETURNING g.count AS granted, extract(epoch FROM g.starts - g.t)::float8 AS delay
+""")

@@ -10,17 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, text
 
 from verifier.outcomes import Lane
+from verifier.store import arrays
 
 _CANDIDATE: Final = """
-    SELECT o.id, o.user_id, o.lane, u.lane AS user_lane, o.history, o.attempts, o.crashes,
-           o.attempt_id, o.attempt_started_at, u.platform,
+    SELECT o.id, o.user_id, o.lane, u.lane AS user_lane, nullif(o.history, '[]') AS history,
+           o.attempts, o.crashes, o.attempt_id, o.attempt_started_at, u.platform,
            u.reference, u.version, u.phone, u.name, u.name_raw, u.id_number, u.id_number_index,
-           verifier.verifier_now() AS now
+           (SELECT verifier.verifier_now()) AS now
       FROM verifier.open_verifications o JOIN verifier.users u ON u.id = o.user_id
 """
 
@@ -29,15 +30,19 @@ def lock_due(connection: Connection, lane: Lane, limit: int) -> Sequence[Row[Any
     """Up to ``limit`` due rows of the lane, longest-waiting first, locked until commit.
 
     Rows that others hold are skipped. Rows that were present at two crashes are left out: they are
-    claimed alone. The CTE is MATERIALIZED because a nested-loop plan may otherwise run the locking
-    subquery again and again and return far more rows than ``limit``.
+    claimed alone. What somebody asked for interactively is left to the interactive worker for two
+    seconds: among the rows a drain claims ahead it could wait for one. The CTE is MATERIALIZED
+    because a nested-loop plan may otherwise run the locking subquery again and again and return far
+    more rows than ``limit``.
     """
     return connection.execute(
         text(f"""
             WITH due AS MATERIALIZED (
               SELECT user_id FROM verifier.open_verifications
                WHERE lane = :lane AND state = 'waiting' AND NOT held
-                 AND due_at <= verifier.verifier_now() AND crashes < 2
+                 AND due_at <= (SELECT verifier.verifier_now()) AND crashes < 2
+                 AND (priority > 0
+                      OR due_at <= (SELECT verifier.verifier_now()) - interval '2 seconds')
                ORDER BY turn_at LIMIT :limit FOR UPDATE SKIP LOCKED)
             {_CANDIDATE} JOIN due ON due.user_id = o.user_id ORDER BY o.user_id
         """),  # noqa: S608 - constants only
@@ -52,7 +57,7 @@ def lock_suspect(connection: Connection, lane: Lane) -> Sequence[Row[Any]]:
             WITH due AS MATERIALIZED (
               SELECT user_id FROM verifier.open_verifications
                WHERE lane = :lane AND state = 'waiting' AND NOT held
-                 AND due_at <= verifier.verifier_now() AND crashes >= 2
+                 AND due_at <= (SELECT verifier.verifier_now()) AND crashes >= 2
                ORDER BY turn_at LIMIT 1 FOR UPDATE SKIP LOCKED)
             {_CANDIDATE} JOIN due ON due.user_id = o.user_id
         """),  # noqa: S608 - constants only
@@ -72,20 +77,41 @@ def lock_one(connection: Connection, verification_id: int) -> Sequence[Row[Any]]
     ).all()
 
 
+def in_progress(connection: Connection, verification_id: int) -> bool:
+    """Whether the verification is being called, or could be at any moment. One look at one row."""
+    return bool(
+        connection.execute(
+            text("""
+                SELECT state = 'claimed'
+                       OR (state = 'waiting' AND due_at <= verifier.verifier_now())
+                  FROM verifier.open_verifications WHERE id = :id
+            """),
+            {"id": verification_id},
+        ).scalar_one_or_none()
+    )
+
+
 def lane_of(connection: Connection, verification_id: int) -> Lane | None:
-    """The lane of an open verification (the one its number has now), or None when it is settled."""
-    lane = connection.execute(
+    """The lane of a waiting verification, or None when it is settled or being called.
+
+    It is moved to the lane that its number has now, if the data changed meanwhile.
+    """
+    row = connection.execute(
         text("""
-            UPDATE verifier.open_verifications o SET lane = u.lane FROM verifier.users u
-             WHERE o.id = :id AND u.id = o.user_id AND o.state = 'waiting' RETURNING o.lane
+            SELECT o.lane, u.lane AS user_lane
+              FROM verifier.open_verifications o JOIN verifier.users u ON u.id = o.user_id
+             WHERE o.id = :id AND o.state = 'waiting'
         """),
         {"id": verification_id},
-    ).scalar_one_or_none()
-    return None if lane is None else Lane(lane)
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.lane != row.user_lane:
+        move_to_lane(connection, [verification_id], [row.user_lane])
+    return Lane(row.user_lane)
 
 
-@dataclass(frozen=True, slots=True)
-class NewAttempt:
+class NewAttempt(NamedTuple):
     """A call about to be made, written down before it."""
 
     verification_id: int
@@ -109,28 +135,30 @@ def write_claims(
                                    CAST(:lanes AS text[]))
                 AS p (id, user_id, version, provider, lane)
             ), written AS (
-              INSERT INTO verifier.attempts (verification_id, user_id, data_version, provider, lane)
-              SELECT id, user_id, version, provider, lane FROM planned
-              RETURNING id, started_at, verification_id
+              INSERT INTO verifier.attempts
+                     (started_at, verification_id, user_id, data_version, provider, lane)
+              SELECT (SELECT verifier.verifier_now()), id, user_id, version, provider, lane
+                FROM planned
+              RETURNING id, started_at, user_id
             )
             UPDATE verifier.open_verifications o
                SET state = 'claimed', token = :token,
                    lease_until = clock_timestamp() + make_interval(secs => :lease),
                    attempt_id = w.id, attempt_started_at = w.started_at, attempts = o.attempts + 1
-              FROM written w WHERE o.id = w.verification_id
+              FROM written w WHERE o.user_id = w.user_id
             RETURNING o.id, w.id AS attempt_id, w.started_at
         """),
         {
-            "ids": [p.verification_id for p in planned],
-            "users": [p.user_id for p in planned],
-            "versions": [p.data_version for p in planned],
-            "providers": [p.provider for p in planned],
-            "lanes": [str(p.lane) for p in planned],
+            "ids": arrays.of_numbers(p.verification_id for p in planned),
+            "users": arrays.of_numbers(p.user_id for p in planned),
+            "versions": arrays.of_numbers(p.data_version for p in planned),
+            "providers": arrays.of_texts(p.provider for p in planned),
+            "lanes": arrays.of_texts(p.lane for p in planned),
             "token": token,
             "lease": lease_seconds,
         },
     )
-    return {row.id: (row.attempt_id, row.started_at) for row in written}
+    return {id_: (attempt_id, started) for id_, attempt_id, started in written.all()}
 
 
 def claim_uncalled(
@@ -144,9 +172,9 @@ def claim_uncalled(
             UPDATE verifier.open_verifications
                SET state = 'claimed', token = :token,
                    lease_until = clock_timestamp() + make_interval(secs => :lease)
-             WHERE id = ANY(:ids)
+             WHERE id = ANY(CAST(:ids AS bigint[]))
         """),
-        {"ids": list(ids), "token": token, "lease": lease_seconds},
+        {"ids": arrays.of_numbers(ids), "token": token, "lease": lease_seconds},
     )
 
 
@@ -158,7 +186,7 @@ def move_to_lane(connection: Connection, ids: Sequence[int], lanes: Sequence[str
               FROM unnest(CAST(:ids AS bigint[]), CAST(:lanes AS text[])) AS m (id, lane)
              WHERE o.id = m.id
         """),
-        {"ids": list(ids), "lanes": list(lanes)},
+        {"ids": arrays.of_numbers(ids), "lanes": arrays.of_texts(lanes)},
     )
 
 
@@ -185,10 +213,10 @@ def take_billed_slots(
                     {
                         "day": day,
                         "slot": slot,
-                        "people": [p for _, p in rest],
-                        "ids": [i for i, _ in rest],
+                        "people": arrays.of_bytes(p for _, p in rest),
+                        "ids": arrays.of_numbers(i for i, _ in rest),
                     },
-                )
+                ).all()
             )
     return got
 
@@ -216,26 +244,36 @@ def postpone(connection: Connection, rows: Sequence[Postponed]) -> None:
              WHERE o.id = p.id
         """),
         {
-            "ids": [r.verification_id for r in rows],
-            "due": [r.due_at for r in rows],
-            "reasons": [r.reason for r in rows],
+            "ids": arrays.of_numbers(r.verification_id for r in rows),
+            "due": arrays.of_instants(r.due_at for r in rows),
+            "reasons": arrays.of_texts(r.reason for r in rows),
         },
     )
 
 
 def release(
-    connection: Connection, token: int, ids: Sequence[int], *, quarantine: bool = False
+    connection: Connection,
+    token: int,
+    ids: Sequence[int],
+    attempts: Sequence[int],
+    *,
+    zone: str,
+    quarantine: bool = False,
 ) -> int:
     """Give back claimed rows whose call was never started. Returns how many were still ours.
 
-    Their attempts end as ``released`` and their billed slots are free again. With ``quarantine``
-    an operator has to look before they are tried again.
+    ``attempts``: the calls that were not made. A row that its holder lost and claimed anew has
+    another, which is under way. The attempts end as ``released`` and their billed slots (of the
+    business day in ``zone``) are free again. With ``quarantine`` an operator has to look before
+    they are tried again.
     """
     rows = connection.execute(
         text("""
             WITH mine AS MATERIALIZED (
               SELECT user_id FROM verifier.open_verifications
-               WHERE token = :token AND id = ANY(:ids) ORDER BY user_id FOR UPDATE)
+               WHERE token = :token AND id = ANY(CAST(:ids AS bigint[]))
+                 AND attempt_id = ANY(CAST(:attempts AS bigint[]))
+               ORDER BY user_id FOR UPDATE)
             UPDATE verifier.open_verifications o
                SET state = CASE WHEN :quarantine THEN 'quarantined' ELSE 'waiting' END,
                    reason = CASE WHEN :quarantine THEN 'quarantined' ELSE o.reason END,
@@ -243,7 +281,12 @@ def release(
               FROM mine WHERE o.user_id = mine.user_id
             RETURNING o.attempt_id, o.attempt_started_at, o.id, o.user_id
         """),
-        {"token": token, "ids": list(ids), "quarantine": quarantine},
+        {
+            "token": token,
+            "ids": arrays.of_numbers(ids),
+            "attempts": arrays.of_numbers(attempts),
+            "quarantine": quarantine,
+        },
     ).all()
     connection.execute(
         text("""
@@ -258,29 +301,60 @@ def release(
             "started": [row.attempt_started_at for row in rows],
         },
     )
-    free_billed_slots(connection, [row.id for row in rows], [r.attempt_started_at for r in rows])
+    unasked = [(row.id, row.user_id, row.attempt_started_at) for row in rows]
+    free_billed_slots(connection, unasked, zone)
     return len(rows)
 
 
 def free_billed_slots(
-    connection: Connection, ids: Sequence[int], started: Sequence[datetime]
+    connection: Connection, unbilled: Sequence[tuple[int, int, datetime]], zone: str
 ) -> None:
-    """Free the newest slot of each verification: its attempt was certainly not billed."""
-    if not ids:
+    """Free a slot for each (verification id, user id, started) that was certainly not billed.
+
+    Each on its own business day in ``zone``: an answer that comes after midnight must not free
+    what today's call has taken.
+    """
+    if not unbilled:
         return
     connection.execute(
         text("""
-            DELETE FROM verifier.billed_slots s
-             USING (SELECT DISTINCT ON (b.verification_id) b.person, b.day, b.slot
-                      FROM verifier.billed_slots b
-                      JOIN unnest(CAST(:ids AS bigint[]), CAST(:started AS timestamptz[]))
-                           AS r (id, started) ON r.id = b.verification_id
-                     WHERE b.day >= CAST(r.started - interval '1 day' AS date)
-                     ORDER BY b.verification_id, b.day DESC, b.slot DESC) AS newest
-             WHERE s.person = newest.person AND s.day = newest.day AND s.slot = newest.slot
+            WITH unbilled AS (
+              SELECT id, user_id, CAST(started AT TIME ZONE :zone AS date) AS day,
+                     count(*) AS number
+                FROM unnest(CAST(:ids AS bigint[]), CAST(:users AS bigint[]),
+                            CAST(:started AS timestamptz[])) AS r (id, user_id, started)
+               GROUP BY 1, 2, 3
+            ), free AS (
+              SELECT b.person, b.day, b.slot, n.number,
+                     row_number() OVER (PARTITION BY n.id, n.day ORDER BY b.slot DESC) AS place
+                FROM unbilled n JOIN verifier.users u ON u.id = n.user_id
+                JOIN verifier.billed_slots b ON b.person = u.id_number_index AND b.day = n.day
+                                            AND b.verification_id = n.id
+            )
+            DELETE FROM verifier.billed_slots s USING free
+             WHERE s.person = free.person AND s.day = free.day AND s.slot = free.slot
+               AND free.place <= free.number
         """),
-        {"ids": list(ids), "started": list(started)},
+        {
+            "zone": zone,
+            "ids": arrays.of_numbers(verification for verification, _, _ in unbilled),
+            "users": arrays.of_numbers(user for _, user, _ in unbilled),
+            "started": arrays.of_instants(started for _, _, started in unbilled),
+        },
     )
+
+
+def uncalled_of(connection: Connection, token: int) -> Sequence[Row[Any]]:
+    """(id, attempt_id) of what stands claimed under ``token`` with its call not answered."""
+    return connection.execute(
+        text("""
+            SELECT o.id, o.attempt_id FROM verifier.open_verifications o
+              JOIN verifier.attempts a ON a.id = o.attempt_id
+                   AND a.started_at = o.attempt_started_at AND a.state = 'started'
+             WHERE o.state = 'claimed' AND o.token = :token
+        """),
+        {"token": token},
+    ).all()
 
 
 def release_expired(connection: Connection, zone: str, limit: int = 1000) -> int:
@@ -372,7 +446,7 @@ def promote(connection: Connection, user_id: int, *, priority: int) -> int | Non
                    due_at = due.at, turn_at = verifier.turn_at(due.at, least(o.priority, :priority))
               FROM (SELECT user_id,
                            CASE WHEN reason IN ('daily_cap', 'next_day') THEN due_at
-                                ELSE least(due_at, verifier.verifier_now()) END AS at
+                                ELSE verifier.verifier_now() END AS at
                       FROM verifier.open_verifications WHERE user_id = :user FOR NO KEY UPDATE) due
              WHERE o.user_id = due.user_id RETURNING o.id
         """),
@@ -400,11 +474,28 @@ def bring_forward(connection: Connection, batch_id: int) -> int:
     ).rowcount
 
 
-def escalate_overdue(connection: Connection) -> int:
-    """Mark waiting rows that passed their deadline, once each. Never fails a user."""
-    return connection.execute(
-        text("""
-            UPDATE verifier.open_verifications SET escalated_at = verifier.verifier_now()
-             WHERE escalated_at IS NULL AND deadline_at < verifier.verifier_now()
-        """)
-    ).rowcount
+def escalate_overdue(connection: Connection, *, raise_priority: bool, limit: int) -> list[int]:
+    """Mark open rows that passed their deadline, once each. Never fails a user. Returns the ids.
+
+    With ``raise_priority`` they go ahead of normal work. Rows that somebody works on are left for
+    the next time.
+    """
+    return list(
+        connection.scalars(
+            text("""
+                WITH late AS MATERIALIZED (
+                  SELECT user_id FROM verifier.open_verifications
+                   WHERE escalated_at IS NULL AND deadline_at < verifier.verifier_now()
+                   ORDER BY user_id LIMIT :limit FOR UPDATE SKIP LOCKED)
+                UPDATE verifier.open_verifications o
+                   SET escalated_at = verifier.verifier_now(),
+                       priority = CASE WHEN :high THEN least(o.priority, 1) ELSE o.priority END,
+                       turn_at = CASE WHEN :high
+                                      THEN verifier.turn_at(o.due_at, least(o.priority, 1))
+                                      ELSE o.turn_at END
+                  FROM late WHERE o.user_id = late.user_id
+                RETURNING o.id
+            """),
+            {"high": raise_priority, "limit": limit},
+        )
+    )

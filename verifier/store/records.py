@@ -11,17 +11,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, text
 
 from verifier.outcomes import Billed, Outcome
+from verifier.store import arrays
 from verifier.store.batches import tally_settled
 from verifier.store.queue import free_billed_slots
 
 
-@dataclass(frozen=True, slots=True)
-class CompletedAttempt:
+class CompletedAttempt(NamedTuple):
     """What one call brought. ``id`` and ``started_at`` name the row written before it."""
 
     id: int
@@ -37,9 +37,11 @@ class CompletedAttempt:
     milliseconds: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """The verification ends. ``outcome`` is a result, or UNRESOLVED (the user stays as it was)."""
+class Settled(NamedTuple):
+    """The verification ends. ``outcome`` is a result, or UNRESOLVED (the user stays as it was).
+
+    ``attempt_id``: the call that this follows from; None where there was none.
+    """
 
     verification_id: int
     user_id: int
@@ -48,17 +50,21 @@ class Settled:
     detail: str | None
     provider: str | None
     attempts: int
+    attempt_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Returned:
-    """The verification goes on waiting: when it is due, why, and what was tried so far."""
+class Returned(NamedTuple):
+    """The verification goes on waiting: when it is due, why, and what was tried so far.
+
+    ``attempt_id`` as for :class:`Settled`.
+    """
 
     verification_id: int
     user_id: int
     due_at: datetime
     reason: str
     history: tuple[dict[str, Any], ...]
+    attempt_id: int | None = None
 
 
 @dataclass(slots=True)
@@ -81,148 +87,153 @@ class Recorded:
     lost: int
 
 
-def record(connection: Connection, flush: Flush) -> Recorded:
-    """Write a flush. Repeating one that was committed unseen changes nothing: its token is gone."""
-    _complete_attempts(connection, flush.attempts)
+def record(connection: Connection, flush: Flush, zone: str) -> Recorded:
+    """Write a flush. Repeating one that was committed unseen changes nothing: its token is gone.
+
+    ``zone``: of the business day, for the billed slots of calls that cost nothing.
+    """
+    _complete_attempts(connection, flush.attempts, zone)
     users = [row.user_id for row in flush.settled] + [row.user_id for row in flush.returned]
-    owned = _fence(connection, flush.token, users)
-    settled = [row for row in flush.settled if row.verification_id in owned]
-    returned = [row for row in flush.returned if row.verification_id in owned]
-    current = _apply_to_users(connection, settled)
-    final = [row for row in settled if row.user_id in current]
+    held = _fence(connection, flush.token, users)
+    final: list[Settled] = []
+    outdated: list[Settled] = []
+    for row in flush.settled:
+        found = _take(held, row)
+        if found is not None:
+            (final if row.data_version == found.version else outdated).append(row)
+    returned = [row for row in flush.returned if _take(held, row)]
     _settle(connection, final)
     _return(connection, returned)
-    changed = _return_changed(connection, [r for r in settled if r.user_id not in current])
+    changed = _return_changed(connection, outdated)
     counts: dict[str, int] = {}
     for row in final:
         counts[row.outcome] = counts.get(row.outcome, 0) + 1
-    lost = len(flush.settled) + len(flush.returned) - len(owned)
+    lost = len(users) - len(final) - len(outdated) - len(returned)
     return Recorded(counts, len(returned), changed, lost)
 
 
-def _complete_attempts(connection: Connection, attempts: Sequence[CompletedAttempt]) -> None:
+def _complete_attempts(
+    connection: Connection, attempts: Sequence[CompletedAttempt], zone: str
+) -> None:
     if not attempts:
         return
     ordered = sorted(attempts, key=lambda attempt: attempt.id)
-    completed = connection.execute(
+    unbilled = connection.execute(
         text("""
-            UPDATE verifier.attempts a
-               SET state = 'completed', outcome = c.outcome, detail = c.detail, billed = c.billed,
-                   code = c.code, request_id = c.request_id, http_status = c.http_status,
-                   milliseconds = c.milliseconds, completed_at = verifier.verifier_now()
-              FROM unnest(CAST(:ids AS bigint[]), CAST(:started AS timestamptz[]),
-                          CAST(:outcomes AS text[]), CAST(:details AS text[]),
-                          CAST(:billed AS text[]), CAST(:codes AS text[]),
-                          CAST(:requests AS text[]), CAST(:statuses AS smallint[]),
-                          CAST(:milliseconds AS int[]))
-                   AS c (id, started_at, outcome, detail, billed, code, request_id, http_status,
-                         milliseconds)
-             WHERE a.id = c.id AND a.started_at = c.started_at AND a.state IN ('started', 'lost')
-            RETURNING a.verification_id, a.started_at, a.billed
+            WITH completed AS (
+              UPDATE verifier.attempts a
+                 SET state = 'completed', outcome = c.outcome, detail = c.detail, billed = c.billed,
+                     code = c.code, request_id = c.request_id, http_status = c.http_status,
+                     milliseconds = c.milliseconds,
+                     completed_at = (SELECT verifier.verifier_now())
+                FROM unnest(CAST(:ids AS bigint[]), CAST(:started AS timestamptz[]),
+                            CAST(:outcomes AS text[]), CAST(:details AS text[]),
+                            CAST(:billed AS text[]), CAST(:codes AS text[]),
+                            CAST(:requests AS text[]), CAST(:statuses AS smallint[]),
+                            CAST(:milliseconds AS int[]))
+                     AS c (id, started_at, outcome, detail, billed, code, request_id, http_status,
+                           milliseconds)
+               WHERE a.id = c.id AND a.started_at = c.started_at
+                 -- CASE: or the planner, taking such states for rare, would begin with them.
+                 AND CASE WHEN a.state IN ('started', 'lost') THEN true ELSE false END
+              RETURNING a.verification_id, a.user_id, a.started_at, a.billed)
+            SELECT verification_id, user_id, started_at FROM completed WHERE billed = 'no'
         """),
         {
-            "ids": [a.id for a in ordered],
-            "started": [a.started_at for a in ordered],
-            "outcomes": [str(a.outcome) for a in ordered],
-            "details": [a.detail for a in ordered],
-            "billed": [str(a.billed) for a in ordered],
-            "codes": [a.code for a in ordered],
-            "requests": [a.request_id for a in ordered],
-            "statuses": [a.http_status for a in ordered],
-            "milliseconds": [a.milliseconds for a in ordered],
+            "ids": arrays.of_numbers(a.id for a in ordered),
+            "started": arrays.of_instants(a.started_at for a in ordered),
+            "outcomes": arrays.of_texts(a.outcome for a in ordered),
+            "details": arrays.of_texts(a.detail for a in ordered),
+            "billed": arrays.of_texts(a.billed for a in ordered),
+            "codes": arrays.of_texts(a.code for a in ordered),
+            "requests": arrays.of_texts(a.request_id for a in ordered),
+            "statuses": arrays.of_numbers(a.http_status for a in ordered),
+            "milliseconds": arrays.of_numbers(a.milliseconds for a in ordered),
         },
     )
     # Only what this statement completed: a repeated flush must not free another attempt's slot.
-    unbilled = [row for row in completed if row.billed == Billed.NO]
-    free_billed_slots(
-        connection, [row.verification_id for row in unbilled], [row.started_at for row in unbilled]
+    free_billed_slots(connection, [tuple(row) for row in unbilled], zone)
+
+
+class _Held(NamedTuple):
+    """A row still under our token: the call that is under way for it, the data version now."""
+
+    attempt_id: int | None
+    version: int
+
+
+def _fence(connection: Connection, token: int, user_ids: Sequence[int]) -> dict[int, _Held]:
+    """Verifications still held under ``token``, locked with their users in user order."""
+    if not user_ids:
+        return {}
+    rows = connection.execute(
+        text("""
+            SELECT o.id, o.attempt_id, u.version
+              FROM unnest(CAST(:users AS bigint[])) AS w (user_id)
+             CROSS JOIN LATERAL (
+                   SELECT id, user_id, attempt_id FROM verifier.open_verifications
+                    WHERE user_id = w.user_id AND token = :token FOR UPDATE) o
+             CROSS JOIN LATERAL (
+                   SELECT version FROM verifier.users
+                    WHERE id = o.user_id FOR NO KEY UPDATE) u
+        """),
+        {"users": arrays.of_numbers(sorted(user_ids)), "token": token},
     )
+    return {id_: _Held(attempt_id, version) for id_, attempt_id, version in rows.all()}
 
 
-def _fence(connection: Connection, token: int, user_ids: Sequence[int]) -> set[int]:
-    """Verification ids still held under ``token``, locked in user order."""
-    return set(
-        connection.scalars(
-            text("""
-                SELECT id FROM verifier.open_verifications
-                 WHERE user_id = ANY(:users) AND token = :token AND state = 'claimed'
-                 ORDER BY user_id FOR UPDATE
-            """),
-            {"users": list(user_ids), "token": token},
-        )
-    )
+def _take(held: dict[int, _Held], row: Settled | Returned) -> _Held | None:
+    """The held row that ``row`` may be written to: once, and only for the call of its claim.
 
-
-def _apply_to_users(connection: Connection, settled: Sequence[Settled]) -> set[int]:
-    """Give users their verdict where the data is still what was checked. Returns those users.
-
-    UNRESOLVED changes no status; its rows are only locked and compared.
+    A drain that stood still beyond a lease may hold the same row under the same token again: what
+    the first call brought is then late, like any other worker's.
     """
-    if not settled:
-        return set()
-    return set(
-        connection.scalars(
-            text("""
-                WITH verdicts AS MATERIALIZED (
-                  SELECT u.id, s.outcome, s.detail
-                    FROM unnest(CAST(:users AS bigint[]), CAST(:versions AS int[]),
-                                CAST(:outcomes AS text[]), CAST(:details AS text[]))
-                         AS s (user_id, version, outcome, detail)
-                    JOIN verifier.users u ON u.id = s.user_id AND u.version = s.version
-                   ORDER BY u.id FOR NO KEY UPDATE OF u
-                ), applied AS (
-                  UPDATE verifier.users u
-                     SET status = CASE v.outcome WHEN 'MATCHED' THEN 'verified' ELSE 'failed' END,
-                         outcome = v.outcome, detail = v.detail,
-                         checked_at = verifier.verifier_now()
-                    FROM verdicts v WHERE u.id = v.id AND v.outcome <> 'UNRESOLVED'
-                )
-                SELECT id FROM verdicts
-            """),
-            {
-                "users": [row.user_id for row in settled],
-                "versions": [row.data_version for row in settled],
-                "outcomes": [row.outcome for row in settled],
-                "details": [row.detail for row in settled],
-            },
-        )
-    )
+    found = held.get(row.verification_id)
+    if found is None or row.attempt_id not in (None, found.attempt_id):
+        return None
+    return held.pop(row.verification_id)
 
 
+# UNRESOLVED leaves the user as it was.
 _SETTLE: Final = text("""
-    WITH settled AS (
+    WITH settled AS MATERIALIZED (
       SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:users AS bigint[]),
                            CAST(:versions AS int[]), CAST(:outcomes AS text[]),
                            CAST(:details AS text[]), CAST(:providers AS text[]),
                            CAST(:attempts AS int[]))
         AS s (id, user_id, version, outcome, detail, provider, attempts)
+    ), applied AS (
+      UPDATE verifier.users u
+         SET status = CASE s.outcome WHEN 'MATCHED' THEN 'verified' ELSE 'failed' END,
+             outcome = s.outcome, detail = s.detail, checked_at = (SELECT verifier.verifier_now())
+        FROM settled s WHERE u.id = s.user_id AND s.outcome <> 'UNRESOLVED'
     ), closed AS (
       DELETE FROM verifier.open_verifications o USING settled s WHERE o.user_id = s.user_id
-      RETURNING o.id, o.lane, o.created_at
+      RETURNING s.*, o.lane, o.created_at
     )
     INSERT INTO verifier.verifications
            (id, settled_at, user_id, data_version, lane, outcome, detail, provider, attempts,
             created_at)
-    SELECT s.id, n.now, s.user_id, s.version, c.lane, s.outcome, s.detail, s.provider, s.attempts,
-           c.created_at
-      FROM settled s JOIN closed c USING (id)
-     CROSS JOIN (SELECT verifier.verifier_now() AS now) n
+    SELECT id, (SELECT verifier.verifier_now()), user_id, version, lane, outcome, detail, provider,
+           attempts, created_at
+      FROM closed
 """)
 
 
 def _settle(connection: Connection, rows: Sequence[Settled]) -> None:
+    """Close locked rows; users get their verdict, batches their tally."""
     if not rows:
         return
     connection.execute(
         _SETTLE,
         {
-            "ids": [row.verification_id for row in rows],
-            "users": [row.user_id for row in rows],
-            "versions": [row.data_version for row in rows],
-            "outcomes": [row.outcome for row in rows],
-            "details": [row.detail for row in rows],
-            "providers": [row.provider for row in rows],
-            "attempts": [row.attempts for row in rows],
+            "ids": arrays.of_numbers(row.verification_id for row in rows),
+            "users": arrays.of_numbers(row.user_id for row in rows),
+            "versions": arrays.of_numbers(row.data_version for row in rows),
+            "outcomes": arrays.of_texts(row.outcome for row in rows),
+            "details": arrays.of_texts(row.detail for row in rows),
+            "providers": arrays.of_texts(row.provider for row in rows),
+            "attempts": arrays.of_numbers(row.attempts for row in rows),
         },
     )
     tally_settled(connection, [row.verification_id for row in rows], [row.outcome for row in rows])
@@ -244,10 +255,12 @@ def _return(connection: Connection, rows: Sequence[Returned]) -> None:
              WHERE o.user_id = r.user_id
         """),
         {
-            "users": [row.user_id for row in rows],
-            "due": [row.due_at for row in rows],
-            "reasons": [row.reason for row in rows],
-            "histories": [json.dumps(row.history, separators=(",", ":")) for row in rows],
+            "users": arrays.of_numbers(row.user_id for row in rows),
+            "due": arrays.of_instants(row.due_at for row in rows),
+            "reasons": arrays.of_texts(row.reason for row in rows),
+            "histories": arrays.of_texts(
+                json.dumps(row.history, separators=(",", ":")) for row in rows
+            ),
         },
     )
 
@@ -262,10 +275,10 @@ def _return_changed(connection: Connection, rows: Sequence[Settled]) -> int:
                SET state = 'waiting', token = NULL, lease_until = NULL, crashes = 0,
                    due_at = n.now, turn_at = verifier.turn_at(n.now, o.priority),
                    reason = 'data_changed', history = '[]', lane = u.lane
-              FROM verifier.users u, (SELECT verifier.verifier_now() AS now) n
-             WHERE o.user_id = ANY(:users) AND u.id = o.user_id
+              FROM verifier.users u, (SELECT verifier.verifier_now() AS now OFFSET 0) n
+             WHERE o.user_id = ANY(CAST(:users AS bigint[])) AND u.id = o.user_id
         """),
-        {"users": [row.user_id for row in rows]},
+        {"users": arrays.of_numbers(row.user_id for row in rows)},
     ).rowcount
 
 

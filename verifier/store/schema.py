@@ -9,8 +9,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg2 import sql
 from sqlalchemy import text
 
+from verifier.errors import NotFoundError
 from verifier.store.engine import make_engine
 from verifier.store.tables import SCHEMA, metadata
 
@@ -42,6 +44,35 @@ def upgrade(url: str) -> None:
             config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+    finally:
+        engine.dispose()
+
+
+#: What a service that talks SQL needs, and nothing else: no table of ours but the clock, which
+#: ``verifier_now()`` reads in the name of whoever asks a view.
+_FOR_CLIENTS = (
+    "GRANT USAGE ON SCHEMA verifier TO {}",
+    "GRANT EXECUTE ON FUNCTION verifier.submit TO {}",
+    "GRANT SELECT ON verifier.results, verifier.batch_progress, verifier.batch_results, "
+    "verifier.changes, verifier.clock TO {}",
+)
+
+
+def grant(url: str, role: str) -> None:
+    """Let the database role ``role`` submit and read results by SQL. Raises NotFoundError."""
+    engine = make_engine(url)
+    try:
+        with engine.begin() as connection:
+            known = text("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = :role)")
+            if not connection.execute(known, {"role": role}).scalar_one():
+                raise NotFoundError(
+                    "There is no database role of that name.",
+                    fix='Make it first, as a superuser: CREATE ROLE "name" LOGIN',
+                )
+            cursor = connection.connection.cursor()
+            for statement in _FOR_CLIENTS:
+                cursor.execute(sql.SQL(statement).format(sql.Identifier(role)))
+            cursor.close()
     finally:
         engine.dispose()
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, fields
-from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from psycopg2.errors import UniqueViolation
 from sqlalchemy import Connection, Row, text
 
-from verifier.store.copying import copy_to_temporary
+from verifier.store import arrays
+from verifier.store.copying import copy_rows, copy_to_temporary
 
 
-@dataclass(frozen=True, slots=True)
-class SealedUser:
+class SealedUser(NamedTuple):
     """A user as stored: ciphertext, blind indexes, keyed digests, and facts kept in clear."""
 
     platform: str
@@ -33,8 +32,8 @@ class SealedUser:
     birth_decade: int | None
     locale: str
     time_zone: str
-    bound_at: datetime | None
-    consent_at: datetime | None
+    bound_at: str | None  # ISO 8601
+    consent_at: str | None
 
 
 _TYPES: Final = {
@@ -43,8 +42,7 @@ _TYPES: Final = {
     "bound_at": "timestamptz",
     "consent_at": "timestamptz",
 }
-_COLUMNS: Final = [(f.name, _TYPES.get(f.name, "bytea")) for f in fields(SealedUser)]
-_NAMES: Final = ", ".join(name for name, _ in _COLUMNS)
+_COLUMNS: Final = [(name, _TYPES.get(name, "bytea")) for name in SealedUser._fields]
 _CHANGING: Final = ", ".join(
     f"{name} = s.{name}" for name, _ in _COLUMNS if name not in ("platform", "reference")
 )
@@ -73,24 +71,29 @@ def lock_existing(
                 ON u.platform = k.platform AND u.reference = k.reference
              ORDER BY u.id FOR NO KEY UPDATE OF u
         """),  # noqa: S608 - column names of ours
-        {"platforms": [k[0] for k in keys], "references": [k[1] for k in keys]},
+        {
+            "platforms": arrays.of_texts([platform for platform, _ in keys]),
+            "references": arrays.of_texts([reference for _, reference in keys]),
+        },
     ).all()
 
 
-def insert(connection: Connection, people: Sequence[SealedUser]) -> set[tuple[str, str]]:
-    """Add new users; returns the keys that were added (another import may have been first)."""
+def insert(connection: Connection, people: Sequence[SealedUser]) -> bool:
+    """Add new users, all or none: False when another import was first with one of them.
+
+    In key order, so that two imports of the same people wait for each other and never in a ring.
+    """
     if not people:
-        return set()
-    ordered = sorted(people, key=lambda person: (person.platform, person.reference))
-    copy_to_temporary(connection, "new_users", _COLUMNS, map(astuple, ordered))
-    added = connection.execute(
-        text(f"""
-            INSERT INTO verifier.users ({_NAMES})
-            SELECT {_NAMES} FROM new_users ORDER BY platform, reference
-            ON CONFLICT (platform, reference) DO NOTHING RETURNING platform, reference
-        """)  # noqa: S608 - column names of a dataclass of ours
-    )
-    return {(row.platform, row.reference) for row in added}
+        return True
+    ordered = sorted(people)  # the key stands first, and is never the same twice
+    try:
+        with connection.begin_nested():
+            copy_rows(connection, "verifier.users", _COLUMNS, ordered)
+    except UniqueViolation as error:
+        if error.diag.constraint_name != "users_platform_reference_key":
+            raise
+        return False
+    return True
 
 
 def update(connection: Connection, people: Sequence[SealedUser], *, identity_changed: bool) -> None:
@@ -102,7 +105,7 @@ def update(connection: Connection, people: Sequence[SealedUser], *, identity_cha
     if not people:
         return
     table = "changed_identities" if identity_changed else "changed_contacts"
-    copy_to_temporary(connection, table, _COLUMNS, map(astuple, people))
+    copy_to_temporary(connection, table, _COLUMNS, people)
     reset = (
         ", version = u.version + 1, status = 'unverified', outcome = NULL, detail = NULL, "
         "checked_at = NULL, data_changed_at = verifier.verifier_now()"
@@ -113,7 +116,7 @@ def update(connection: Connection, people: Sequence[SealedUser], *, identity_cha
         text(f"""
             UPDATE verifier.users u SET {_CHANGING}{reset} FROM {table} s
              WHERE u.platform = s.platform AND u.reference = s.reference
-        """)  # noqa: S608 - column names of a dataclass of ours
+        """)  # noqa: S608 - column names of ours
     )
 
 
@@ -135,6 +138,23 @@ def find(connection: Connection, platform: str, reference: str) -> Row[Any] | No
         text(_VIEW + "WHERE u.platform = :platform AND u.reference = :reference"),
         {"platform": platform, "reference": reference},
     ).one_or_none()
+
+
+def id_of(connection: Connection, platform: str, reference: str) -> int | None:
+    """The id of a user, or None."""
+    return connection.execute(
+        text("SELECT id FROM verifier.users WHERE platform = :platform AND reference = :reference"),
+        {"platform": platform, "reference": reference},
+    ).scalar_one_or_none()
+
+
+def references_of(connection: Connection, ids: Sequence[int]) -> dict[int, Row[Any]]:
+    """User id → (id, platform, reference)."""
+    rows = connection.execute(
+        text("SELECT id, platform, reference FROM verifier.users WHERE id = ANY(:ids)"),
+        {"ids": list(ids)},
+    )
+    return {row.id: row for row in rows}
 
 
 def find_by_index(

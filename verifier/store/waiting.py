@@ -45,12 +45,23 @@ def overdue(connection: Connection, limit: int, after: int = 0) -> Sequence[Row[
     return connection.execute(
         text("""
             SELECT w.id, u.platform, u.reference, w.lane, w.state, w.cause, w.until, w.attempts,
-                   w.deadline_at, w.now
+                   w.deadline_at, w.escalated_at, w.now
               FROM verifier.waiting w JOIN verifier.users u ON u.id = w.user_id
              WHERE w.deadline_at < w.now AND w.id > :after
              ORDER BY w.id LIMIT :limit
         """),
         {"limit": limit, "after": after},
+    ).all()
+
+
+def causes(connection: Connection, ids: Sequence[int]) -> Sequence[Row[Any]]:
+    """Of these open verifications: (id, user_id, lane, cause, deadline_at), by id."""
+    return connection.execute(
+        text("""
+            SELECT id, user_id, lane, cause, deadline_at FROM verifier.waiting
+             WHERE id = ANY(:ids) ORDER BY id
+        """),
+        {"ids": list(ids)},
     ).all()
 
 

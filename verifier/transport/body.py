@@ -95,8 +95,8 @@ def _read_unusual(data: bytes, sock: socket.socket, limit: int) -> tuple[Reply, 
     status = response.status
     headers = _gathered(response.headers.items())
     length = headers.get("content-length")
-    if length is not None and not length.isdecimal():
-        raise BadReply("garbage", status)
+    if status < 200 or (length is not None and not length.isdecimal()):
+        raise BadReply("garbage", status)  # http.client passes over 100 alone of the 1xx
     _refuse_redirect(status)
     # Read until the announced length is reached or the end is seen: a single read takes an answer
     # that was cut short for a whole one.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from verifier.store import jobs, operations
+from verifier.store import deliveries, jobs, operations
 from verifier.store.engine import transaction
 
-#: Days that finished job rows are kept.
+#: Days that finished job rows are kept, and deliveries that ended.
 _KEEP_DAYS = 400
+_KEEP_DELIVERIES_DAYS = 30
+#: Deliveries removed in one transaction.
+_CHUNK = 10_000
 
 
 def keep_house() -> dict[str, int]:
@@ -15,4 +18,6 @@ def keep_house() -> dict[str, int]:
         made = operations.ensure_partitions(connection)
     with transaction() as connection:
         forgotten = jobs.forget_before(connection, _KEEP_DAYS)
+    with transaction() as connection:
+        forgotten += deliveries.forget_before(connection, _KEEP_DELIVERIES_DAYS, _CHUNK)
     return {"partitions": made, "forgotten": forgotten}

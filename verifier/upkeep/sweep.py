@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from verifier.config import config
 from verifier.store import batches, holding, loading, queue
 from verifier.store.engine import transaction
+from verifier.upkeep import overdue
 from verifier.verification import ring, submit
 from verifier.verification.batches import end_cancelled
 
@@ -55,6 +56,6 @@ def sweep() -> dict[str, int]:
         swept.folded = batches.fold_tallies(connection)
     with transaction() as connection:
         swept.finished = batches.finish_completed(connection)
-        swept.escalated = queue.escalate_overdue(connection)
+    swept.escalated = overdue.escalate()
     swept.rung += ring.ring_lanes()
     return asdict(swept)

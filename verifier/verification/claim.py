@@ -11,18 +11,19 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row
 
 from verifier.clock import business_date, next_business_day
 from verifier.outcomes import Lane
-from verifier.store import lanes, providers, queue, records
+from verifier.store import lanes, planning, providers, queue, records
+from verifier.store.engine import transaction
 from verifier.verification import standing
-from verifier.verification.decide import Settle
+from verifier.verification.decide import Settle, after_crash
 from verifier.verification.jobs import Job, Sealed, Uncalled
 from verifier.verification.past import Past, extend, from_rows
-from verifier.verification.route import Ask, NoneAvailable, route
+from verifier.verification.route import Ask, Choice, NoneAvailable, Route, route
 from verifier.verification.runtime import Runtime
 
 #: Seconds until a lane looks again for a provider that only an operator can bring back.
@@ -50,8 +51,7 @@ class Claimed:
     standing: standing.Standing | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
+class _Candidate(NamedTuple):
     row: Row[Any]
     past: tuple[Past, ...]
 
@@ -74,6 +74,8 @@ def claim(
     if only_probe and not now_standing.probes:
         claimed.blocked = _blocked(now_standing)
         return claimed
+    if want > 1:
+        planning.by_key(connection)
     rows = source(connection, 1 if only_probe else want)
     if not rows:
         return claimed
@@ -90,6 +92,23 @@ def claim(
 def _blocked(now_standing: standing.Standing) -> NoneAvailable:
     reasons = (choice.reason for choice in now_standing.choices if choice.reason)
     return NoneAvailable(now_standing.back_at(), next(reasons, "provider_down"))
+
+
+def give_back_unknown(runtime: Runtime, token: int) -> int:
+    """After a claim whose commit was not answered: it may stand all the same.
+
+    What it claimed was never called, so it is given back at once instead of being taken for lost
+    when its lease ends. Returns how many rows.
+    """
+    with transaction() as connection:
+        rows = queue.uncalled_of(connection, token)
+        return queue.release(
+            connection,
+            token,
+            [row.id for row in rows],
+            [row.attempt_id for row in rows],
+            zone=runtime.config.business_time_zone,
+        )
 
 
 def close_lane(connection: Connection, runtime: Runtime, lane: Lane) -> None:
@@ -137,6 +156,8 @@ class _Sorting:
         self._claimed = claimed
         self._asks: list[tuple[_Candidate, str]] = []
         self._raw_names: set[int] = set()
+        #: Where every row goes that nothing is known about, and no probe: most rows.
+        self._for_new: Route | None = None
         self._postponed: list[queue.Postponed] = []
 
     def sort(self, rows: Sequence[Row[Any]]) -> None:
@@ -176,7 +197,7 @@ class _Sorting:
         answers = records.earlier_answers(self._connection, doubtful) if doubtful else {}
         candidates = []
         for row in rows:
-            past = from_rows(row.history, row.version)
+            past = from_rows(row.history or (), row.version)
             if row.id in answers:
                 answer = answers[row.id]
                 day = business_date(answer.started_at, self._runtime.config.zone)
@@ -197,17 +218,38 @@ class _Sorting:
         return candidates
 
     def _route(self, candidate: _Candidate) -> None:
-        choices = [
-            choice if choice.name != self._probe else replace(choice, available=True)
-            for choice in self._standing.choices
-        ]
-        found = route(
-            self._lane,
-            candidate.past,
-            choices,
-            len(self._runtime.config.providers),
-            candidate.row.name_raw is not None,
-        )
+        choices: Sequence[Choice] = self._standing.choices
+        if self._probe is not None:
+            choices = [
+                choice if choice.name != self._probe else replace(choice, available=True)
+                for choice in choices
+            ]
+        if candidate.row.crashes:
+            over = after_crash(
+                candidate.past,
+                self._standing.providers,
+                candidate.row.now,
+                self._runtime.config.zone,
+            )
+            if isinstance(over, Settle):
+                self._claimed.uncalled.append(_uncalled(candidate.row, candidate.past, over))
+                return
+            if over is not None:
+                row = candidate.row
+                self._postponed.append(queue.Postponed(row.id, over.due_at, over.reason))
+                return
+        new = not candidate.past and self._probe is None
+        found = self._for_new if new else None
+        if found is None:
+            found = route(
+                self._lane,
+                candidate.past,
+                choices,
+                len(self._runtime.config.providers),
+                candidate.row.name_raw is not None,
+            )
+        if new:
+            self._for_new = found
         if isinstance(found, Ask):
             if found.raw_name:
                 self._raw_names.add(candidate.row.id)

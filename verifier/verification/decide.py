@@ -1,8 +1,8 @@
 """Decide: from everything a verification has been through, what happens next. Pure.
 
 Only results settle a user. One answer NO_RECORD or UNSUPPORTED_NUMBER earns one try on another
-provider, because the lane was a guess (number portability). Everything else follows the table in
-:mod:`verifier.resilience.retry`.
+provider, because the lane was a guess (number portability); while that one is away the row waits
+for it. Everything else follows the table in :mod:`verifier.resilience.retry`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def decide(
 ) -> Verdict:
     """What follows ``past`` (oldest first, the new answer last, one data version).
 
-    ``others``: the providers that could be asked now besides those that gave a result already.
+    ``others``: the lane's providers, also those that are away now, besides those that gave a result
+    already: an outage must not turn one carrier's "no record" into a verdict.
     ``has_raw_name``: the name was typed in another spelling than the canonical one.
     """
     last = past[-1]
@@ -60,18 +61,45 @@ def decide(
         return _after_result(past, others, now)
     if _is_our_bug(last):
         # The vendor refuses our parameters, not the person's data: an error, never a verdict.
-        return _after_error(past, Outcome.PROVIDER_ERROR, now, zone)
-    return _after_error(past, last.outcome, now, zone)
+        return _after_error(past, Outcome.PROVIDER_ERROR, others, now, zone)
+    return _after_error(past, last.outcome, others, now, zone)
 
 
 def wants_raw_name(past: tuple[Past, ...], has_raw_name: bool) -> bool:
-    """Whether the next call sends the name as typed: once, after a mismatch of the canonical one.
+    """Whether the next call sends the name as typed: until it is answered, after a mismatch of the
+    canonical one.
 
     Unicode calls U+F929 and U+6717 the same ideograph; a carrier's register may not.
     """
-    if not (past and has_raw_name and past[-1].outcome is Outcome.MISMATCHED):
+    last = last_result(past) if has_raw_name else None
+    if last is None or last.outcome is not Outcome.MISMATCHED:
         return False
-    return not any(p.raw for p in past)
+    return not any(p.raw and p.outcome.is_result for p in past)
+
+
+def last_result(past: tuple[Past, ...]) -> Past | None:
+    """The latest answer about the person, or None."""
+    return next((p for p in reversed(past) if p.outcome.is_result and not _is_our_bug(p)), None)
+
+
+def owes_second_opinion(past: tuple[Past, ...]) -> bool:
+    """Whether the only answer so far is one that another provider may contradict."""
+    results = [p for p in past if p.outcome.is_result and not _is_our_bug(p)]
+    return len(results) == 1 and results[0].outcome in _ELSEWHERE
+
+
+def after_crash(
+    past: tuple[Past, ...], others: frozenset[str], now: datetime, zone: ZoneInfo
+) -> Verdict | None:
+    """What must follow when the last call's worker died, or None if another call may be made now.
+
+    Nobody decided about that call: without this, a crash would buy one more on the same day.
+    """
+    if not past or past[-1].outcome.is_result:
+        return None
+    verdict = _after_error(past, past[-1].outcome, others, now, zone)
+    over = isinstance(verdict, Settle) or verdict.reason == "next_day"
+    return verdict if over else None
 
 
 def _is_our_bug(answer: Past) -> bool:
@@ -80,8 +108,7 @@ def _is_our_bug(answer: Past) -> bool:
 
 def _after_result(past: tuple[Past, ...], others: frozenset[str], now: datetime) -> Verdict:
     last = past[-1]
-    results = [p for p in past if p.outcome.is_result and not _is_our_bug(p)]
-    if last.outcome in _ELSEWHERE and len(results) == 1 and others - {last.provider}:
+    if owes_second_opinion(past) and others - {last.provider}:
         return Wait(now, "retry")
     return settle_known(past) or Settle(str(last.outcome), last.detail, last.provider)
 
@@ -99,7 +126,11 @@ def settle_known(past: tuple[Past, ...]) -> Settle | None:
 
 
 def _after_error(
-    past: tuple[Past, ...], outcome: Outcome, now: datetime, zone: ZoneInfo
+    past: tuple[Past, ...],
+    outcome: Outcome,
+    others: frozenset[str],
+    now: datetime,
+    zone: ZoneInfo,
 ) -> Verdict:
     last = past[-1]
     rule = retry.RULES[outcome]
@@ -113,16 +144,18 @@ def _after_error(
     spent = [p for p in past if p.day == today and (p.counts or _is_our_bug(p))]
     maybe = sum(p.billed is Billed.MAYBE for p in spent)
     if retry.exhausted(rule.stop, len(spent)) or retry.exhausted(retry.MAYBE_BILLED_STOP, maybe):
-        return _day_is_over(past, now, zone)
+        return _day_is_over(past, others, now, zone)
     return Wait(_later(now, retry.seconds_until_next(rule.wait, len(spent))), rule.reason)
 
 
-def _day_is_over(past: tuple[Past, ...], now: datetime, zone: ZoneInfo) -> Verdict:
+def _day_is_over(
+    past: tuple[Past, ...], others: frozenset[str], now: datetime, zone: ZoneInfo
+) -> Verdict:
     known = settle_known(past)
-    if known is not None:
+    if known is not None and not (owes_second_opinion(past) and others - {known.provider}):
         return known
     if len({p.day for p in past if p.counts or _is_our_bug(p)}) >= retry.MOST_DAYS:
-        return Settle(UNRESOLVED, str(past[-1].outcome), past[-1].provider)
+        return known or Settle(UNRESOLVED, str(past[-1].outcome), past[-1].provider)
     return Wait(next_business_day(now, zone), "next_day")
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import structlog
 from sqlalchemy import Connection, Row
+from sqlalchemy.exc import OperationalError
 
 from verifier.carriers.base import Answer
 from verifier.outcomes import Lane
@@ -24,7 +25,7 @@ from verifier.store import batches, lanes, queue
 from verifier.store.engine import transaction
 from verifier.verification import ring
 from verifier.verification.calls import call
-from verifier.verification.claim import Claimed, Source, claim, close_lane
+from verifier.verification.claim import Claimed, Source, claim, close_lane, give_back_unknown
 from verifier.verification.jobs import Called, Job, NotCalled, Uncalled
 from verifier.verification.recording import Counts, flush
 from verifier.verification.route import NoneAvailable
@@ -56,6 +57,7 @@ class _State:
     counts: Counts = field(default_factory=Counts)
     begun_at: float = field(default_factory=time.monotonic)
     collected: int = 0
+    claim_unknown: bool = False
 
     def speed(self, now: float) -> float:
         """Calls a second so far: what is claimed ahead is about a second's work, not more."""
@@ -67,10 +69,16 @@ def drain(runtime: Runtime, lane: Lane, stopping: Callable[[], bool]) -> dict[st
     engine = runtime.config.engine
     token = new_token()
     held = engine.drain_seconds + runtime.longest_call() + 5.0
-    with transaction() as connection:
-        queue.release_expired(connection, runtime.config.business_time_zone)
-        if lanes.take_slot(connection, lane, token, held) is None:
-            return {"lane": str(lane), "skipped": "no free slot"}
+    try:
+        with transaction() as connection:
+            queue.release_expired(connection, runtime.config.business_time_zone)
+            if lanes.take_slot(connection, lane, token, held) is None:
+                return {"lane": str(lane), "skipped": "no free slot"}
+    except OperationalError:
+        # Unknown whether it was committed: a slot that nobody uses would hold the lane up.
+        with transaction() as connection:
+            lanes.free_slot(connection, lane, token)
+        raise
     runtime.pool.ensure_running()
     runtime.pool.give_back(False)
     state = _State(token, time.monotonic() + engine.drain_seconds)
@@ -143,8 +151,12 @@ def _patience(state: _State, flush_seconds: float) -> float:
 
 
 def _claim(runtime: Runtime, lane: Lane, state: _State, want: int, source: Source) -> Claimed:
-    with transaction() as connection:
-        claimed = claim(connection, runtime, lane, want, state.token, source)
+    try:
+        with transaction() as connection:
+            claimed = claim(connection, runtime, lane, want, state.token, source)
+    except OperationalError:
+        state.claim_unknown = True
+        raise
     state.standing = claimed.standing or state.standing
     state.blocked = claimed.blocked
     state.claim_again_at = time.monotonic() + claimed.wait if claimed.wait else 0.0
@@ -205,13 +217,14 @@ def _flush(runtime: Runtime, state: _State) -> None:
 
 def _give_back_rest(runtime: Runtime, state: _State) -> None:
     """After an error: let the threads go on to nothing, and keep what was answered meanwhile."""
-    if not state.in_flight and not state.done:
-        return
-    runtime.pool.give_back(True)
-    patience = time.monotonic() + runtime.longest_call() + 1.0
-    while state.in_flight and time.monotonic() < patience:
-        _collect(runtime, state, 0.2)
-    _flush(runtime, state)
+    if state.in_flight or state.done:
+        runtime.pool.give_back(True)
+        patience = time.monotonic() + runtime.longest_call() + 1.0
+        while state.in_flight and time.monotonic() < patience:
+            _collect(runtime, state, 0.2)
+        _flush(runtime, state)
+    if state.claim_unknown and not state.in_flight:
+        state.counts.released += give_back_unknown(runtime, state.token)
 
 
 def _free_slot(runtime: Runtime, lane: Lane, state: _State) -> None:

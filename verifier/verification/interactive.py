@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from sqlalchemy.exc import OperationalError
+
 from verifier.store import queue
 from verifier.store.engine import transaction
 from verifier.verification.calls import call
-from verifier.verification.claim import claim, close_lane
+from verifier.verification.claim import Claimed, claim, close_lane, give_back_unknown
 from verifier.verification.jobs import Called, Job, Uncalled
 from verifier.verification.recording import Counts, flush
 from verifier.verification.runtime import Runtime, new_token
@@ -25,21 +27,9 @@ def attend(runtime: Runtime, verification_id: int, stopping: Callable[[], bool])
     for _ in range(_MOST_CALLS):
         if stopping():
             break
-        with transaction() as connection:
-            lane = queue.lane_of(connection, verification_id)
-            if lane is None:
-                break
-            claimed = claim(
-                connection,
-                runtime,
-                lane,
-                1,
-                token,
-                lambda connection, _limit: queue.lock_one(connection, verification_id),
-                share="interactive",
-            )
-            if claimed.blocked is not None:
-                close_lane(connection, runtime, lane)
+        claimed = _claim(runtime, verification_id, token)
+        if claimed is None:
+            break
         done: list[Called | Uncalled] = list(claimed.uncalled)
         done += [_call(runtime, job) for job in claimed.jobs]
         if not done:
@@ -51,6 +41,30 @@ def attend(runtime: Runtime, verification_id: int, stopping: Callable[[], bool])
         "settled": counts.settled,
         "returned": counts.returned,
     }
+
+
+def _claim(runtime: Runtime, verification_id: int, token: int) -> Claimed | None:
+    """Claim the verification; None when it is not waiting."""
+    try:
+        with transaction() as connection:
+            lane = queue.lane_of(connection, verification_id)
+            if lane is None:
+                return None
+            claimed = claim(
+                connection,
+                runtime,
+                lane,
+                1,
+                token,
+                lambda connection, _limit: queue.lock_one(connection, verification_id),
+                share="interactive",
+            )
+            if claimed.blocked is not None:
+                close_lane(connection, runtime, lane)
+    except OperationalError:
+        give_back_unknown(runtime, token)
+        raise
+    return claimed
 
 
 def _call(runtime: Runtime, job: Job) -> Called:

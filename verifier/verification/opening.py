@@ -19,7 +19,7 @@ def request_one(platform: str, reference: str, key: str | None = None) -> int | 
     if key is not None:
         submit("celery", key, Request(keys=[(platform, reference)], priority="high"))
     with transaction() as connection:
-        user = users.find(connection, platform, reference)
+        user = users.id_of(connection, platform, reference)
         if user is None:
             raise NotFoundError(
                 f"There is no user {reference!r} on platform {platform!r}.",
@@ -28,10 +28,10 @@ def request_one(platform: str, reference: str, key: str | None = None) -> int | 
         urgent = PRIORITIES["interactive"]
         if key is not None:
             # A drain may have settled it by now: promote what is there, never open another.
-            return queue.promote(connection, user.id, priority=urgent)
+            return queue.promote(connection, user, priority=urgent)
         return queue.open_one(
             connection,
-            user.id,
+            user,
             priority=urgent,
             deadline_hours=max(1, round(config().engine.deadline_hours)),
         )

@@ -15,7 +15,7 @@ from verifier.clock import business_date
 from verifier.errors import StoreUnavailableError
 from verifier.outcomes import Outcome
 from verifier.resilience import breaker as breakers
-from verifier.store import clock, providers, queue, records
+from verifier.store import clock, planning, providers, queue, records
 from verifier.store.engine import transaction
 from verifier.verification.decide import Settle, Verdict, decide
 from verifier.verification.jobs import Called, Job, NotCalled, Uncalled
@@ -79,14 +79,16 @@ def _write(
     counts: Counts,
 ) -> None:
     now = clock.now(connection)
+    if len(done) > 1:
+        planning.by_key(connection)
     zone = runtime.config.zone
-    available = now_standing.available if now_standing else frozenset()
+    of_lane = now_standing.providers if now_standing else frozenset()
     written = records.Flush(token)
     answers: dict[str, list[Called]] = {}
     for item in done:
         if isinstance(item, Uncalled):
-            verdict = item.settle or decide(item.past, available, now, zone, item.has_raw_name)
-            _add(written, item, item.past, verdict)
+            verdict = item.settle or decide(item.past, of_lane, now, zone, item.has_raw_name)
+            _add(written, item, None, item.past, verdict)
             continue
         job, answer = item.job, item.answer
         if isinstance(answer, NotCalled):
@@ -121,19 +123,30 @@ def _write(
         )
         answered = {p.provider for p in past if p.outcome.is_result}
         has_raw_name = job.sealed.name_raw is not None
-        _add(written, job, past, decide(past, available - answered, now, zone, has_raw_name))
+        verdict = decide(past, of_lane - answered, now, zone, has_raw_name)
+        _add(written, job, job.attempt_id, past, verdict)
     counts.called += len(written.attempts)
     _step_breakers(connection, answers, now_standing)
-    counts.add(records.record(connection, written))
+    counts.add(records.record(connection, written, str(zone)))
     for why in NotCalled:
-        ids = [i.job.verification_id for i in done if isinstance(i, Called) and i.answer is why]
-        if ids:
-            unreadable = why is NotCalled.UNREADABLE
-            counts.released += queue.release(connection, token, ids, quarantine=unreadable)
+        unmade = [i.job for i in done if isinstance(i, Called) and i.answer is why]
+        if unmade:
+            counts.released += queue.release(
+                connection,
+                token,
+                [job.verification_id for job in unmade],
+                [job.attempt_id for job in unmade],
+                zone=str(zone),
+                quarantine=why is NotCalled.UNREADABLE,
+            )
 
 
 def _add(
-    written: records.Flush, item: Job | Uncalled, past: tuple[Past, ...], verdict: Verdict
+    written: records.Flush,
+    item: Job | Uncalled,
+    attempt_id: int | None,
+    past: tuple[Past, ...],
+    verdict: Verdict,
 ) -> None:
     if isinstance(verdict, Settle):
         written.settled.append(
@@ -145,6 +158,7 @@ def _add(
                 detail=verdict.detail,
                 provider=verdict.provider,
                 attempts=item.attempts,
+                attempt_id=attempt_id,
             )
         )
     else:
@@ -155,6 +169,7 @@ def _add(
                 due_at=verdict.due_at,
                 reason=verdict.reason,
                 history=tuple(p.to_row() for p in past),
+                attempt_id=attempt_id,
             )
         )
 

@@ -13,7 +13,13 @@ from typing import Final
 
 from verifier.outcomes import Lane, Outcome
 from verifier.resilience.retry import RULES, Where
-from verifier.verification.decide import Settle, settle_known, wants_raw_name
+from verifier.verification.decide import (
+    Settle,
+    last_result,
+    owes_second_opinion,
+    settle_known,
+    wants_raw_name,
+)
 from verifier.verification.past import Past
 
 
@@ -68,16 +74,20 @@ def route(
             return NoneAvailable(None, "no_provider")
         detail = _UNSUPPORTED_DETAIL.get(lane, "SEGMENT")
         return Settle(str(Outcome.UNSUPPORTED_NUMBER), detail, None)
-    if wants_raw_name(past, has_raw_name):
-        if any(c.available and c.name == past[-1].provider for c in choices):
-            return Ask(past[-1].provider, raw_name=True)
+    mismatched = last_result(past)
+    if mismatched is not None and wants_raw_name(past, has_raw_name):
+        same = next((c for c in choices if c.name == mismatched.provider), None)
+        if same is not None and not same.available:
+            return NoneAvailable(same.not_before, same.reason or "provider_down")
+        if same is not None:
+            return Ask(same.name, raw_name=True)
         return settle_known(past) or NoneAvailable(None, "provider_down")
     answered = {p.provider for p in past if p.outcome.is_result and p.detail != "PARAM"}
     open_choices = [c for c in choices if c.name not in answered]
     ready = [c for c in open_choices if c.available]
     if not ready:
         known = settle_known(past)
-        if known is not None:
+        if known is not None and not (open_choices and owes_second_opinion(past)):
             return known
         times = [c.not_before for c in open_choices if c.not_before is not None]
         reason = next((c.reason for c in open_choices if c.reason), None)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import Row
 
 from verifier.carriers import registry
 from verifier.carriers.base import Provider
 from verifier.config import Config, config
-from verifier.identity.keyring import KeyRing
+from verifier.errors import VerifierError
+from verifier.identity.keyring import DecryptionError, KeyRing, UnknownKeyError
 from verifier.outcomes import Lane
 from verifier.settings import settings
 from verifier.store import engine, lanes, providers, users
@@ -37,6 +42,10 @@ class Runtime:
         return max((row.timeout for row in self.config.providers.values()), default=0.0)
 
 
+#: Users whose data is tried before work begins.
+_SAMPLE: Final = 20
+
+
 def new_token() -> int:
     """A fencing token: 63 random bits."""
     return secrets.randbits(63)
@@ -53,17 +62,32 @@ def runtime() -> Runtime:
     with engine.transaction() as connection:
         providers.register(connection, built)
         lanes.ensure_slots(connection, current.engine.slots_per_lane)
-        somebody = users.listing(connection, limit=1)
+        sample = users.listing(connection, limit=_SAMPLE)
     keyring = KeyRing.load(settings().keyring_path)
-    for row in somebody:
-        # With another installation's key ring everybody would be quarantined: do not begin.
-        keyring.decrypt("users", "phone", row.platform, row.reference, row.phone)
+    _check_opens(keyring, sample)
     return Runtime(
         config=current,
         keyring=keyring,
         providers=built,
         pool=CallPool(current.engine.threads),
     )
+
+
+def _check_opens(keyring: KeyRing, sample: Iterable[Row[Any]]) -> None:
+    """With another installation's key ring everybody would be quarantined: do not begin.
+
+    Some of them that do not open are damaged rows, which are quarantined alone.
+    """
+    fault: VerifierError | None = None
+    for row in sample:
+        try:
+            keyring.decrypt("users", "phone", row.platform, row.reference, row.phone)
+        except (DecryptionError, UnknownKeyError) as error:
+            fault = error
+        else:
+            return
+    if fault is not None:
+        raise fault
 
 
 def reset() -> None:

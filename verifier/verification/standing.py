@@ -29,6 +29,11 @@ class Standing:
     def available(self) -> frozenset[str]:
         return frozenset(choice.name for choice in self.choices if choice.available)
 
+    @property
+    def providers(self) -> frozenset[str]:
+        """All of the lane's, also those that are away."""
+        return frozenset(choice.name for choice in self.choices)
+
     def back_at(self) -> datetime | None:
         """When the first of them can be asked again, if that is known."""
         times = [choice.not_before for choice in self.choices if choice.not_before is not None]

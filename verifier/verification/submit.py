@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from verifier.config import config
+from verifier.doorbell import DEFAULT_FOREIGN_QUEUE, check_foreign_task
 from verifier.errors import ConflictError, UsageError
 from verifier.identity.errors import InvalidField
 from verifier.identity.reference import carries_personal_data, check_platform, check_reference
@@ -44,6 +45,7 @@ class Request:
     """Whom to verify: a named selection, or a list of (platform, reference).
 
     ``parameters`` are the selection's; instants among them keep the snapshot the same on a repeat.
+    ``notify`` names a Celery task of the caller's, sent to ``notify_queue`` when the batch is done.
     """
 
     selection: str | None = None
@@ -53,6 +55,16 @@ class Request:
     label: str | None = None
     rerun_of: int | None = None
     deadline_hours: float | None = None
+    notify: str | None = None
+    notify_queue: str | None = None
+
+    @property
+    def callback(self) -> tuple[str, str] | None:
+        """The caller's task and its queue, if one was named."""
+        if self.notify is None:
+            return None
+        queue = DEFAULT_FOREIGN_QUEUE if self.notify_queue is None else self.notify_queue
+        return self.notify, queue
 
     def describe(self) -> dict[str, Any]:
         """What is stored and compared: the selection, or how many were listed."""
@@ -67,15 +79,31 @@ class Request:
         )
         rest: dict[str, Any] = {"priority": self.priority, "rerun_of": self.rerun_of}
         if self.deadline_hours is not None:
-            rest["deadline_hours"] = self.deadline_hours
+            rest["deadline_hours"] = self.whole_hours
+        if self.callback is not None:
+            rest["notify"], rest["notify_queue"] = self.callback
         return {**chosen, **rest}
 
+    @property
+    def whole_hours(self) -> int | None:
+        """The deadline as it is stored. None: what is configured when the batch is loaded."""
+        return None if self.deadline_hours is None else max(1, round(self.deadline_hours))
+
     def digest(self) -> bytes:
-        """The same for the same request, whatever the order of its list."""
-        hasher = hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode())
-        for platform, reference in sorted(set(self.keys or ())):
-            hasher.update(f"{len(platform)}:{platform}{len(reference)}:{reference}".encode())
-        return hasher.digest()
+        """The same for the same request, whatever the order of its list.
+
+        ``verifier.request_digest`` computes it in SQL: a repeat may come either way.
+        """
+        described = ((name, value) for name, value in self.describe().items() if value is not None)
+        listed = sorted(set(self.keys or ()))
+        pairs = [*sorted((name, str(value)) for name, value in described), *listed]
+        return hashlib.sha256("".join(map(_spelt, pairs)).encode()).digest()
+
+
+def _spelt(pair: tuple[str, str]) -> str:
+    """Two texts as one, so that no other two are spelt the same."""
+    first, second = pair
+    return f"{len(first)}:{first}{len(second)}:{second}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +124,21 @@ def submit(caller: str, key: str, request: Request) -> Submitted:
     cannot be meant, StoreUnavailableError when nothing durable could be done.
     """
     _check(caller, key, request)
-    hours = request.deadline_hours or config().engine.deadline_hours
+    digest = request.digest()
     with transaction() as connection:
         row, new = batches.create(
             connection,
             caller=caller,
             key=key,
-            digest=request.digest(),
+            digest=digest,
             selection=json.dumps(request.describe()),
             priority=PRIORITIES[request.priority],
-            deadline_hours=max(1, round(hours)),
+            deadline_hours=request.whole_hours,
             label=request.label,
             rerun_of=request.rerun_of,
+            notify=request.callback,
         )
-        if bytes(row.request_digest) != request.digest():
+        if bytes(row.request_digest) != digest:
             raise ConflictError(
                 f"The key {key!r} was already used by {caller!r} for another request "
                 f"(batch {row.id}).",
@@ -143,12 +172,24 @@ def _check(caller: str, key: str, request: Request) -> None:
                 f"The {name} has a phone number, an ID number or an e-mail address in it.",
                 fix="It is stored and shown in clear: use a name of your own.",
             )
+    if request.notify is None and request.notify_queue is not None:
+        raise UsageError("notify_queue without notify: name the task that is to be sent there.")
+    if request.callback is not None:
+        check_foreign_task(*request.callback)
     hours = request.deadline_hours
     if hours is not None and not 1 <= hours <= _MOST_HOURS:  # also refuses nan
         raise UsageError(f"The deadline must be 1 to {_MOST_HOURS} hours.")
+    if request.parameters and (whose := request.parameters.get("platform")) is not None:
+        try:
+            check_platform(whose)
+        except InvalidField as error:
+            raise UsageError(f"The {error}.") from None
+    platforms: set[str] = set()  # those that were checked: a million references have a few
     for place, (platform, reference) in enumerate(request.keys or (), start=1):
         try:
-            check_platform(platform)
+            if not isinstance(platform, str) or platform not in platforms:
+                check_platform(platform)
+                platforms.add(platform)
             check_reference(reference)
         except InvalidField as error:
             raise UsageError(f"Reference {place} of the list: the {error}.") from None
@@ -175,7 +216,8 @@ def _load_chunk(batch_id: int) -> bool:
     for attempt in range(1, _LOAD_TRIES + 1):
         try:
             with transaction() as connection:
-                return loading.load_chunk(connection, batch_id, LOAD_CHUNK)
+                hours = max(1, round(config().engine.deadline_hours))
+                return loading.load_chunk(connection, batch_id, LOAD_CHUNK, deadline_hours=hours)
         except OperationalError:
             if attempt == _LOAD_TRIES:
                 raise

@@ -1,0 +1,49 @@
+"""The benchmarks still run. What they measure is nobody's promise here: nothing is timed."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from benchmarks import product, stub
+from benchmarks.everything import Promise
+from benchmarks.processes import children_of, cpu_seconds, resident_mib
+from benchmarks.stage import WARM, Stage
+from verifier.transport import Deadline, Transport
+
+
+def test_the_stub_counts_its_calls() -> None:
+    transport = Transport(threads=1, connect_timeout=2)
+    with stub.running(delay=0.0) as carrier:
+        for _ in range(3):
+            reply = transport.request("POST", f"{carrier.url}/", {}, b"x" * 300, Deadline.after(5))
+            assert reply.json_object()["Response"]["Result"] == "0"  # type: ignore[index]
+        assert carrier.count().calls == 3
+        carrier.forget()
+        assert carrier.count().calls == 0
+        assert children_of(os.getpid())
+    transport.close()
+
+
+def test_a_process_has_used_something() -> None:
+    assert cpu_seconds(os.getpid()) > 0
+    assert resident_mib(os.getpid()) > 1
+
+
+def test_a_promise_is_kept_up_to_its_limit() -> None:
+    assert Promise("cost", "ms", 0.7, 0.7).kept
+    assert not Promise("cost", "ms", 0.7, 0.71).kept
+    assert Promise("speed", "", 8, 8, at_least=True).kept
+    assert not Promise("speed", "", 8, 7.9, at_least=True).kept
+
+
+@pytest.mark.slow
+@pytest.mark.servers
+@pytest.mark.timeout(300)
+def test_the_product_can_be_measured() -> None:
+    with Stage() as stage:
+        measured = product.measure(stage, WARM, delay=0.0)
+    assert measured.calls == measured.users == WARM
+    assert measured.worker_ms > 0
+    assert measured.transactions > 0

@@ -16,7 +16,7 @@ Errors are :mod:`verifier.errors`. No personal data is ever returned.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -26,6 +26,7 @@ from sqlalchemy import Connection, Row
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from verifier import guidance, intake
+from verifier.answerbell import answer_bell
 from verifier.clock import zone_of
 from verifier.config import config
 from verifier.errors import NotFoundError, UsageError, WaitTimeoutError
@@ -58,11 +59,8 @@ __all__ = [
     "wait",
 ]
 
-#: Polling of PostgreSQL while waiting, seconds: quick at first, then calmer.
+#: Looking at PostgreSQL while waiting, seconds: quick at first, then calmer.
 _POLL_FIRST: Final = 0.02
-#: One person waits: asked more often at first, so that little is added to the carrier's own time.
-_ASK_FIRST: Final = 0.006
-_ASK_GROWTH: Final = 1.1
 #: How often a waiting caller looks at more than the row: at pauses, stops, providers.
 _LOOK_SECONDS: Final = 0.3
 _POLL_LAST: Final = 0.2
@@ -212,7 +210,8 @@ def verify_one(
 
 def _wait_for_user(platform: str, reference: str, verification: int, timeout: float) -> UserState:
     begun = time.monotonic()
-    end, pause, look_at = begun + timeout, _ASK_FIRST, begun + _LOOK_SECONDS
+    end, pause, look_at = begun + timeout, _POLL_FIRST, begun + _LOOK_SECONDS
+    wait: Callable[[int, float], bool] = answer_bell().wait
     while True:
         now = time.monotonic()
         # Most times one row of the hot table says that the carrier is still being asked.
@@ -222,8 +221,14 @@ def _wait_for_user(platform: str, reference: str, verification: int, timeout: fl
                 user = _find(connection, platform, reference)
                 if user.verification_id != verification or now >= end or _must_wait(user):
                     return _user_state(connection, user)
-        time.sleep(min(pause, max(0.0, end - time.monotonic())))
-        pause = min(pause * _ASK_GROWTH, _POLL_LAST)
+        if wait(verification, min(pause, max(0.0, end - time.monotonic()))):
+            look_at, wait = 0.0, _just_wait  # it has rung and goes on ringing
+        pause = min(pause * 1.5, _POLL_LAST)
+
+
+def _just_wait(_verification: int, seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
 
 
 def _in_progress(verification: int) -> bool:

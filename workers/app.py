@@ -28,9 +28,10 @@ from celery.signals import (
 from kombu import Queue
 
 import beat_schedule
-from verifier import doorbell
+from verifier import answerbell, doorbell
 from verifier.errors import ConfigError
 from verifier.notify import runtime as notify_runtime
+from verifier.outcomes import Lane
 from verifier.reminders import runtime as reminders_runtime
 from verifier.settings import broker_url, settings
 from verifier.store import engine
@@ -126,7 +127,8 @@ _BATCH_NICENESS = 5
 @celeryd_after_setup.connect
 def _yield_to_people(instance: Any, **_kwargs: Any) -> None:
     """Before the pool is forked, so that the children inherit it."""
-    if doorbell.INTERACTIVE_QUEUE not in instance.app.amqp.queues.consume_from:
+    served = set(instance.app.amqp.queues.consume_from)
+    if served and served.issubset(map(doorbell.lane_queue, Lane)):
         os.nice(_BATCH_NICENESS)
 
 
@@ -141,6 +143,7 @@ def _after_fork(**_kwargs: Any) -> None:
     gc.freeze()  # the modules stay: the collector need not look at them again and again
     engine.reset(single=True)
     doorbell.reset()
+    answerbell.reset()
     runtime.reset()
     reminders_runtime.reset()
     notify_runtime.reset()

@@ -410,7 +410,7 @@ def due_per_lane(connection: Connection, limit: int) -> dict[Lane, int]:
 def open_one(connection: Connection, user_id: int, *, priority: int, deadline_hours: int) -> int:
     """Create, join or promote the open verification of an existing user; returns its id."""
     for _ in range(10):
-        connection.execute(
+        opened: int | None = connection.execute(
             text("""
                 INSERT INTO verifier.open_verifications
                        (user_id, id, lane, priority, due_at, turn_at, reason, deadline_at)
@@ -419,10 +419,12 @@ def open_one(connection: Connection, user_id: int, *, priority: int, deadline_ho
                        n.now + make_interval(hours => :hours)
                   FROM verifier.users u CROSS JOIN (SELECT verifier.verifier_now() AS now) n
                  WHERE u.id = :user
-                ON CONFLICT (user_id) DO NOTHING
+                ON CONFLICT (user_id) DO NOTHING RETURNING id
             """),
             {"user": user_id, "priority": priority, "hours": deadline_hours},
-        )
+        ).scalar_one_or_none()
+        if opened is not None:
+            return opened
         # The one that was in the way may settle before it is promoted: then a new one is opened.
         found = promote(connection, user_id, priority=priority)
         if found is not None:

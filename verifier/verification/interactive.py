@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy.exc import OperationalError
 
+from verifier.answerbell import answer_bell
 from verifier.store import queue
 from verifier.store.engine import transaction
 from verifier.verification.calls import call
@@ -35,6 +36,9 @@ def attend(runtime: Runtime, verification_id: int, stopping: Callable[[], bool])
         if not done:
             break
         counts = flush(runtime, token, done, claimed.standing, counts)
+        if counts.settled:
+            break
+    answer_bell().ring(verification_id)
     return {
         "verification": verification_id,
         "called": counts.called,

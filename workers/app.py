@@ -39,7 +39,7 @@ from verifier.telemetry import configure_logging
 from verifier.verification import runtime
 from workers import transport
 from workers.metronome import Metronome
-from workers.shutdown import drain_flag
+from workers.shutdown import drain_flag, stop_at_signals
 
 QUEUES = doorbell.QUEUES
 
@@ -152,6 +152,11 @@ def _after_fork(**_kwargs: Any) -> None:
 @worker_shutting_down.connect
 def _drain(**_kwargs: Any) -> None:
     drain_flag.set()
+
+
+@beat_init.connect
+def _stop_beat(sender: Any, **_kwargs: Any) -> None:
+    stop_at_signals(sender)
 
 
 @worker_ready.connect

@@ -23,21 +23,25 @@ def measure(stage: Stage, users: int, delay: float) -> Measured:
         with run.product(WORKERS) as pids:
             worker = pids["worker"]
             say(f"product: worker {worker}, pool {children_of(worker)}; logs in {run.logs}")
-            _verify_all(run, carrier, WARM, worker)
+            run.verifier("verify", "submit", "--unverified", "--key", unique("bench"))
+            _until_done(run, carrier, WARM, worker)
             run.verifier("user", "import", stage.people(users))
+            # Submitting is measured on its own: here the batch is open when measuring begins.
+            run.verifier("stop", "--reason", "about to measure")
+            run.verifier("verify", "submit", "--unverified", "--key", unique("bench"))
             run.settle_down()
+            carrier.forget()
             before = Reading.take(run, worker, pids["control"], pids["beat"])
-            memory = _verify_all(run, carrier, users, worker)
+            run.verifier("start")
+            memory = _until_done(run, carrier, users, worker)
             after = Reading.take(run, worker, pids["control"], pids["beat"])
             seen = carrier.count()
         _check(run, users, seen.calls)
     return Measured.between(before, after, users, seen, memory)
 
 
-def _verify_all(run: Run, carrier: stub.Stub, users: int, worker: int) -> list[tuple[int, float]]:
-    """Submit who is not verified yet and wait for the end; how memory went on the way."""
-    carrier.forget()
-    run.verifier("verify", "submit", "--unverified", "--key", unique("bench"))
+def _until_done(run: Run, carrier: stub.Stub, users: int, worker: int) -> list[tuple[int, float]]:
+    """Wait until ``users`` are verified; how memory went on the way."""
     end = time.monotonic() + _PATIENCE
     memory: list[tuple[int, float]] = []
     while (done := carrier.count().calls) < users and time.monotonic() < end:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import intake, interactive, product, tutorial
+from benchmarks import intake, interactive, machine, product, tutorial
 from benchmarks.measured import Measured
 from benchmarks.stage import Stage
 
@@ -21,17 +21,26 @@ DELAY: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """``limit`` is the most, or with ``at_least`` the least, that ``found`` may be."""
+    """``limit`` is the most, or with ``at_least`` the least, that ``found`` may be.
+
+    ``scales``: what a machine twice as slow finds twice as large (or half as large).
+    """
 
     what: str
     unit: str
     limit: float
     found: float
     at_least: bool = False
+    scales: bool = False
 
-    @property
-    def kept(self) -> bool:
-        return self.found >= self.limit if self.at_least else self.found <= self.limit
+    def at_speed(self, slowness: float) -> float:
+        """What would have been found on a machine so many times faster."""
+        if not self.scales:
+            return self.found
+        return self.found * slowness if self.at_least else self.found / slowness
+
+    def is_kept(self, found: float) -> bool:
+        return found >= self.limit if self.at_least else found <= self.limit
 
 
 class _Turns:
@@ -63,12 +72,16 @@ def measure(stage: Stage, scale: float) -> dict[str, Any]:
     def sized(number: int) -> int:
         return max(100, round(number * scale))
 
+    speeds = [machine.yardstick()]
     imported = intake.measure_import(stage, sized(200_000))
     selected, listed = intake.measure_submit(stage, sized(1_000_000))
     at_once = _Turns(stage, TURNS, sized(10_000), sized(1_500), 0.0)
     delayed = _Turns(stage, TURNS, sized(10_000), sized(400), DELAY)
     asked = interactive.measure(stage, sized(100_000), sized(200), DELAY)
+    speeds.append(machine.yardstick())
     long = product.measure(stage, sized(200_000), 0.0)
+    speeds.append(machine.yardstick())
+    slowness = median(speeds) / machine.REFERENCE
 
     def worker_ms(one: Measured) -> float:
         return one.worker_ms
@@ -79,28 +92,40 @@ def measure(stage: Stage, scale: float) -> dict[str, Any]:
     cpu, tutorial_cpu = at_once.of_product(worker_ms), at_once.of_tutorial(worker_ms)
     speed, tutorial_speed = delayed.of_product(rate), delayed.of_tutorial(rate)
     promises = [
-        Promise("worker CPU per user", "ms", 0.7, cpu),
+        Promise("worker CPU per user", "ms", 0.7, cpu, scales=True),
         Promise("… less than the tutorial's, times", "", 5, tutorial_cpu / cpu, at_least=True),
         Promise("throughput of the tutorial's at 50 ms, times", "", 8, speed / tutorial_speed,
                 at_least=True),
         Promise("transactions per user", "", 0.01, long.transactions),
-        Promise("PostgreSQL CPU per user", "ms", 0.1, long.postgres_ms),
+        Promise("PostgreSQL CPU per user", "ms", 0.1, long.postgres_ms, scales=True),
         Promise(f"memory growth, {_grown(long.memory)[0]:,} to {long.users:,} users", "MiB", 10,
                 _grown(long.memory)[1]),
-        Promise("import, encrypted", "rows/s", 20_000, imported.rate, at_least=True),
-        Promise("import, per second of its CPU", "rows", 20_000, imported.cpu_rate, at_least=True),
-        Promise(f"submit of {selected.number:,}, by selection", "s", 20 * scale, selected.wall),
-        Promise(f"submit of {listed.number:,}, by list", "s", 20 * scale, listed.wall),
+        Promise("import, encrypted", "rows/s", 20_000, imported.rate, at_least=True,
+                scales=True),
+        Promise("import, per second of its CPU", "rows", 20_000, imported.cpu_rate, at_least=True,
+                scales=True),
+        Promise(f"submit of {selected.number:,}, by selection", "s", 20 * scale, selected.wall,
+                scales=True),
+        Promise(f"submit of {listed.number:,}, by list", "s", 20 * scale, listed.wall,
+                scales=True),
         Promise("verify_one during a batch, over the carrier, p50", "ms", 25,
-                asked.percentile(50)),
+                asked.percentile(50), scales=True),
         Promise("verify_one during a batch, over the carrier, p99", "ms", 200,
-                asked.percentile(99)),
+                asked.percentile(99), scales=True),
     ]  # fmt: skip
-    _print(promises, at_once, delayed, long)
+    _print(promises, slowness, at_once, delayed, long)
     return {
         "promises": [
-            {"what": p.what, "limit": p.limit, "found": p.found, "kept": p.kept} for p in promises
+            {
+                "what": p.what,
+                "limit": p.limit,
+                "found": p.found,
+                "kept": p.is_kept(p.found),
+                "at_reference_speed": p.at_speed(slowness),
+            }
+            for p in promises
         ],
+        "microseconds_of_a_post": speeds,
         "import": imported.as_dict(),
         "submit": {"by_selection": selected.as_dict(), "by_list": listed.as_dict()},
         "carrier answers at once": at_once.as_dict(),
@@ -120,7 +145,13 @@ def _grown(memory: Sequence[tuple[int, float]]) -> tuple[int, float]:
     return first_users, max(mib for _, mib in memory[start:]) - first
 
 
-def _print(promises: Sequence[Promise], at_once: _Turns, delayed: _Turns, long: Measured) -> None:
+def _print(
+    promises: Sequence[Promise],
+    slowness: float,
+    at_once: _Turns,
+    delayed: _Turns,
+    long: Measured,
+) -> None:
     console = Console(highlight=False)
     runs = Table(title="Runs: medians of the turns", title_justify="left")
     for column in ("", "users", "users/s", "worker ms", "control ms", "PostgreSQL ms", "commits"):
@@ -143,7 +174,7 @@ def _print(promises: Sequence[Promise], at_once: _Turns, delayed: _Turns, long: 
         )
     console.print(runs)
     table = Table(title="Promises", title_justify="left")
-    for column in ("", "promised", "found", ""):
+    for column in ("", "promised", "found", "", "at reference speed", ""):
         table.add_column(column, justify="left" if not column else "right")
     for promise in promises:
         sign = "≥" if promise.at_least else "≤"
@@ -151,6 +182,15 @@ def _print(promises: Sequence[Promise], at_once: _Turns, delayed: _Turns, long: 
             promise.what,
             f"{sign} {promise.limit:,g} {promise.unit}".rstrip(),
             f"{promise.found:,.4g} {promise.unit}".rstrip(),
-            "kept" if promise.kept else "NOT KEPT",
+            "kept" if promise.is_kept(promise.found) else "NOT KEPT",
+            f"{promise.at_speed(slowness):,.4g}" if promise.scales else "",
+            ("kept" if promise.is_kept(promise.at_speed(slowness)) else "NOT KEPT")
+            if promise.scales
+            else "",
         )
     console.print(table)
+    console.print(
+        f"This machine took {slowness * machine.REFERENCE:,.0f} µs of CPU for requests' "
+        f"Session.post, the one the promises were set on {machine.REFERENCE:,.0f} µs: "
+        f"{slowness:.2f} times as long."
+    )

@@ -32,10 +32,15 @@ def test_a_process_has_used_something() -> None:
 
 
 def test_a_promise_is_kept_up_to_its_limit() -> None:
-    assert Promise("cost", "ms", 0.7, 0.7).kept
-    assert not Promise("cost", "ms", 0.7, 0.71).kept
-    assert Promise("speed", "", 8, 8, at_least=True).kept
-    assert not Promise("speed", "", 8, 7.9, at_least=True).kept
+    cost = Promise("cost", "ms", 0.7, 1.4, scales=True)
+    assert cost.is_kept(0.7)
+    assert not cost.is_kept(0.71)
+    assert cost.at_speed(2.0) == 0.7
+    speed = Promise("speed", "", 8, 4, at_least=True, scales=True)
+    assert speed.is_kept(8)
+    assert not speed.is_kept(7.9)
+    assert speed.at_speed(2.0) == 8
+    assert Promise("ratio", "", 5, 4).at_speed(2.0) == 4
 
 
 @pytest.mark.slow

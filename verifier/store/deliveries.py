@@ -406,7 +406,7 @@ def forget_before(connection: Connection, days: int, most: int) -> int:
         text("""
             DELETE FROM verifier.deliveries WHERE id IN (
               SELECT id FROM verifier.deliveries
-               WHERE ended_at < verifier.verifier_now() - make_interval(days => :days)
+               WHERE ended_at < (SELECT verifier.verifier_now()) - make_interval(days => :days)
                ORDER BY ended_at LIMIT :most)
         """),
         {"days": days, "most": most},

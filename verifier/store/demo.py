@@ -32,6 +32,7 @@ def wipe(connection: Connection) -> None:
     connection.execute(
         text("UPDATE verifier.lanes SET not_before = NULL, not_before_reason = NULL")
     )
+    connection.execute(text("UPDATE verifier.control SET overdue_looked_at = NULL"))
     connection.execute(text("UPDATE verifier.clock SET \"offset\" = '0'"))
 
 
@@ -40,7 +41,8 @@ def reminders_due_or_sending(connection: Connection) -> int:
     number: int = connection.execute(
         text("""
             SELECT count(*) FROM verifier.reminders
-             WHERE (state = 'planned' AND due_at <= verifier.verifier_now()) OR state = 'sending'
+             WHERE state = 'sending'
+                OR (state = 'planned' AND due_at <= (SELECT verifier.verifier_now()))
         """)
     ).scalar_one()
     return number

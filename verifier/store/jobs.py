@@ -105,14 +105,14 @@ def forget_before(connection: Connection, days: int) -> int:
     runs = connection.execute(
         text("""
             DELETE FROM verifier.job_runs WHERE state = 'done'
-               AND finished_at < verifier.verifier_now() - make_interval(days => :days)
+               AND finished_at < (SELECT verifier.verifier_now()) - make_interval(days => :days)
         """),
         {"days": days},
     ).rowcount
     slots = connection.execute(
         text("""
             DELETE FROM verifier.billed_slots
-             WHERE day < CAST(verifier.verifier_now() AS date) - 2
+             WHERE day < CAST((SELECT verifier.verifier_now()) AS date) - 2
         """)
     ).rowcount
     return runs + slots

@@ -37,6 +37,22 @@ def control(connection: Connection) -> Row[Any]:
     return connection.execute(text("SELECT * FROM verifier.control")).one()
 
 
+def may_look_for_overdue(connection: Connection, seconds: float) -> bool:
+    """Whether nobody has looked for so long; whoever is told yes looks."""
+    return (
+        connection.execute(
+            text("""
+                UPDATE verifier.control c SET overdue_looked_at = n.now
+                  FROM (SELECT verifier.verifier_now() AS now OFFSET 0) n
+                 WHERE c.overdue_looked_at IS NULL OR c.overdue_looked_at > n.now
+                    OR c.overdue_looked_at <= n.now - make_interval(secs => :seconds)
+            """),
+            {"seconds": seconds},
+        ).rowcount
+        == 1
+    )
+
+
 def canary_seen(connection: Connection, queue: str, host: str) -> None:
     """A worker of ``queue`` on ``host`` does its work right now."""
     connection.execute(

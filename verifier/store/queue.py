@@ -399,7 +399,7 @@ def due_per_lane(connection: Connection, limit: int) -> dict[Lane, int]:
             SELECT l.lane, (SELECT count(*) FROM (
                      SELECT FROM verifier.open_verifications o
                       WHERE o.lane = l.lane AND o.state = 'waiting' AND NOT o.held
-                        AND o.due_at <= verifier.verifier_now() LIMIT :limit) d) AS due
+                        AND o.due_at <= (SELECT verifier.verifier_now()) LIMIT :limit) d) AS due
               FROM verifier.lanes l
         """),
         {"limit": limit},
@@ -468,8 +468,9 @@ def bring_forward(connection: Connection, batch_id: int) -> int:
             UPDATE verifier.open_verifications o
                SET state = 'waiting', crashes = 0,
                    reason = CASE o.state WHEN 'quarantined' THEN 'new' ELSE o.reason END,
-                   due_at = least(o.due_at, verifier.verifier_now()),
-                   turn_at = verifier.turn_at(least(o.due_at, verifier.verifier_now()), o.priority)
+                   due_at = least(o.due_at, (SELECT verifier.verifier_now())),
+                   turn_at = verifier.turn_at(
+                       least(o.due_at, (SELECT verifier.verifier_now())), o.priority)
               FROM mine WHERE o.user_id = mine.user_id
         """),
         {"batch": batch_id},
@@ -487,10 +488,10 @@ def escalate_overdue(connection: Connection, *, raise_priority: bool, limit: int
             text("""
                 WITH late AS MATERIALIZED (
                   SELECT user_id FROM verifier.open_verifications
-                   WHERE escalated_at IS NULL AND deadline_at < verifier.verifier_now()
+                   WHERE escalated_at IS NULL AND deadline_at < (SELECT verifier.verifier_now())
                    ORDER BY user_id LIMIT :limit FOR UPDATE SKIP LOCKED)
                 UPDATE verifier.open_verifications o
-                   SET escalated_at = verifier.verifier_now(),
+                   SET escalated_at = (SELECT verifier.verifier_now()),
                        priority = CASE WHEN :high THEN least(o.priority, 1) ELSE o.priority END,
                        turn_at = CASE WHEN :high
                                       THEN verifier.turn_at(o.due_at, least(o.priority, 1))

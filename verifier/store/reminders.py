@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Row, text
 _ANSWERING: Final = """
     EXISTS (SELECT FROM verifier.open_verifications o
              WHERE o.user_id = u.id AND o.state <> 'quarantined' AND NOT o.held
-               AND o.due_at < :day_ends AND o.deadline_at > verifier.verifier_now())
+               AND o.due_at < :day_ends AND o.deadline_at > (SELECT verifier.verifier_now()))
 """
 
 
@@ -141,7 +141,7 @@ def lease_due(
         text(f"""
             WITH due AS MATERIALIZED (
               SELECT id FROM verifier.reminders
-               WHERE state = 'planned' AND due_at <= verifier.verifier_now()
+               WHERE state = 'planned' AND due_at <= (SELECT verifier.verifier_now())
                  AND (lease_until IS NULL OR lease_until < clock_timestamp())
                ORDER BY due_at, id LIMIT :limit FOR UPDATE SKIP LOCKED
             ), leased AS (
@@ -308,7 +308,7 @@ def take_unsettled(
         text("""
             WITH due AS MATERIALIZED (
               SELECT id FROM verifier.reminders
-               WHERE state = 'sending' AND due_at <= verifier.verifier_now()
+               WHERE state = 'sending' AND due_at <= (SELECT verifier.verifier_now())
                  AND lease_until < clock_timestamp()
                ORDER BY sending_at LIMIT :limit FOR UPDATE SKIP LOCKED
             ), taken AS (

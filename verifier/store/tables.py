@@ -98,8 +98,9 @@ control = Table(
     _instant("stopped_at"),
     Column("stopped_by", Text),
     Column("stop_reason", Text),
+    _instant("overdue_looked_at"),
     CheckConstraint("singleton", name="one_row"),
-    comment="The global stop.",
+    comment="The global stop, and when overdue work was last looked for.",
 )
 
 users = Table(

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from verifier.config import config
-from verifier.store import deliveries, queue, waiting
+from verifier.store import deliveries, operations, queue, waiting
 from verifier.store.engine import transaction
 
 _log = structlog.get_logger(__name__)
@@ -20,6 +20,17 @@ _log = structlog.get_logger(__name__)
 #: Verifications escalated in one transaction, and transactions in one run; the next does the rest.
 _CHUNK: Final = 1000
 _ROUNDS: Final = 20
+
+#: Deadlines are hours, and looking reads all open work (an index would cost every claim).
+_EVERY_SECONDS: Final = 60.0
+
+
+def look() -> int:
+    """Escalate what is late, if nobody has looked for a minute. Returns how many."""
+    with transaction() as connection:
+        if not operations.may_look_for_overdue(connection, _EVERY_SECONDS):
+            return 0
+    return escalate()
 
 
 def escalate() -> int:

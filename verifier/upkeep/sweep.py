@@ -56,6 +56,6 @@ def sweep() -> dict[str, int]:
         swept.folded = batches.fold_tallies(connection)
     with transaction() as connection:
         swept.finished = batches.finish_completed(connection)
-    swept.escalated = overdue.escalate()
+    swept.escalated = overdue.look()
     swept.rung += ring.ring_lanes()
     return asdict(swept)

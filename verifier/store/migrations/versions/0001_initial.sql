@@ -115,11 +115,12 @@ CREATE TABLE verifier.control (
   stopped_at TIMESTAMP WITH TIME ZONE,
   stopped_by TEXT,
   stop_reason TEXT,
+  overdue_looked_at TIMESTAMP WITH TIME ZONE,
   CONSTRAINT control_pkey PRIMARY KEY (singleton),
   CONSTRAINT control_one_row CHECK (singleton)
 );
 
-COMMENT ON TABLE verifier.control IS 'The global stop.';
+COMMENT ON TABLE verifier.control IS 'The global stop, and when overdue work was last looked for.';
 
 CREATE TABLE verifier.job_runs (
   job TEXT NOT NULL,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 
 from tests.workers.rubbish import NAME, PHONE, REFUSED, body, harmless, message, written
 from workers.envelope import Refused, renewed
+
+CONTRACT = Path(__file__).parent.parent.parent / "docs" / "contract.md"
 
 TASKS = frozenset({"verifier.canary", "verifier.sweep"})
 
@@ -108,3 +111,14 @@ def _refused_or_made(raw: bytes) -> None:
     except Refused:
         return
     assert renewed(made, "control", TASKS)
+
+
+def test_the_message_in_the_contract_is_one() -> None:
+    block = next(
+        block
+        for block in CONTRACT.read_text("utf-8").split("```json\n")[1:]
+        if "body_encoding" in block
+    ).partition("```")[0]
+    fresh = json.loads(renewed(block.encode(), "control", {"verifier.submit"}))
+    _, arguments, _ = json.loads(base64.b64decode(fresh["body"]))
+    assert arguments == {"key": "autumn", "caller": "shop", "references": ["u-1"]}

@@ -8,6 +8,7 @@
 #   make check       formatting, lint, types, layers, dependencies
 #   make lock        resolve the dependencies anew
 #   make clean       remove what was built, keep nothing else's state
+#   make help        this list
 #
 # `make PYTHON=/path/to/python` chooses the interpreter.
 
@@ -24,7 +25,7 @@ COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.1
 # Prints nothing when the command is content, and everything it said when it is not.
 quietly = out=$$($(1) 2>&1) || { printf '%s\n' "$$out"; echo "make: failed: $(1)" >&2; exit 1; }
 
-.PHONY: demo test test-fast bench chaos check lock clean local dev
+.PHONY: demo test test-fast bench chaos check lock clean help local dev
 
 demo: local
 	@$(BIN)/verifier demo
@@ -67,6 +68,9 @@ lock: local
 	$(COMPILE) --output-file requirements/production.txt
 	$(COMPILE) requirements/build.in --extra embedded --extra sandbox --output-file requirements/local.txt
 	$(COMPILE) --extra embedded --extra sandbox --extra dev --output-file requirements/dev.txt
+
+help:
+	@sed -n 's/^#   make/make/p' $(firstword $(MAKEFILE_LIST))
 
 clean:
 	rm -rf .venv .venv-lock .venv.lock build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

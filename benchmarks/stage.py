@@ -137,7 +137,7 @@ class Stage:
             "VERIFIER_LOG_FORMAT": "json",
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
-            "PYTHONWARNINGS": "ignore:You're running the worker:RuntimeWarning",
+            "PYTHONWARNINGS": processes.ROOT_IS_FINE,
         }
         return Run(self, name, home, env)
 

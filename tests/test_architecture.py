@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 import beat_schedule
+from tests.outcome_map import declared_details
 from verifier import doorbell
 from verifier.guidance import WaitingReason
 from verifier.local.processes import WORKERS
-from verifier.outcomes import Lane, Outcome, declared_details
+from verifier.outcomes import Lane, Outcome
 from verifier.resilience.retry import RULES
 
 ROOT = Path(__file__).parent.parent

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import pytest
 
-from benchmarks import product, stub
+from benchmarks import __main__ as program
+from benchmarks import everything, product, stub
 from benchmarks.everything import Promise
 from benchmarks.processes import children_of, cpu_seconds, resident_mib
 from benchmarks.stage import WARM, Stage
@@ -40,7 +42,43 @@ def test_a_promise_is_kept_up_to_its_limit() -> None:
     assert speed.is_kept(8)
     assert not speed.is_kept(7.9)
     assert speed.at_speed(2.0) == 8
+    assert cost.is_kept_at_speed(2.0)
+    assert not cost.is_kept_at_speed(1.9)
     assert Promise("ratio", "", 5, 4).at_speed(2.0) == 4
+
+
+def test_a_promise_that_is_not_kept_is_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ends_with(*kept: bool) -> int:
+        found = {"promises": [{"kept_at_reference_speed": each} for each in kept]}
+        monkeypatch.setattr(everything, "measure", lambda _stage, _scale: found)
+        monkeypatch.setattr("sys.argv", ["benchmarks"])
+        return program.main()
+
+    monkeypatch.setattr(program, "Stage", contextlib.nullcontext)
+    monkeypatch.setattr("benchmarks.__main__.signal.signal", lambda *_: None)
+    assert ends_with(True, True) == 0
+    assert ends_with(True, False) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--scale", "0"],
+        ["--scale", "nan"],
+        ["--scale", "much"],
+        ["import", "--users", "-1"],
+        ["interactive", "--questions", "0"],
+        ["product", "--delay", "-1"],
+    ],
+)
+def test_sizes_that_measure_nothing_are_refused(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["benchmarks", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        program.main()
+    assert ended.value.code == 2
+    assert "is not a number from" in capsys.readouterr().err
 
 
 @pytest.mark.slow

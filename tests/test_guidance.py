@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import yaml
 
+from tests.outcome_map import declared_details
 from verifier.guidance import (
     LOCALES,
     Actor,
@@ -18,7 +19,7 @@ from verifier.guidance import (
     for_waiting,
     locale_of,
 )
-from verifier.outcomes import UNRESOLVED, Meaning, Outcome, code_table, declared_details
+from verifier.outcomes import UNRESOLVED, Meaning, Outcome, code_table
 
 DOCUMENT = tomllib.loads(
     resources.files("verifier").joinpath("data/guidance.toml").read_text("utf-8")

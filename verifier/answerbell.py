@@ -12,15 +12,15 @@ import time
 from functools import cache
 from typing import Any, Final
 
-from verifier.doorbell import KEY_PREFIX
+from verifier.doorbell import OWN_KEYS, Silence
 from verifier.errors import ConfigError
 from verifier.settings import broker_url
 
 #: How long a rung bell can be heard.
 _HEARD_SECONDS: Final = 30
 
-#: After a fault the broker is left alone for so long.
-_SILENCE_SECONDS: Final = 5.0
+#: One wait at the broker: well within the time-out of its socket, and short where it falls silent.
+LONGEST_WAIT: Final = 0.5
 
 
 class AnswerBell:
@@ -40,35 +40,36 @@ class AnswerBell:
             socket_timeout=1.0,
             retry=Retry(NoBackoff(), 0),
         )
-        self._silent_until = 0.0
+        self._silence = Silence()
 
     def ring(self, verification: int) -> None:
         """Whoever waits for this verification should look. Never raises."""
-        if time.monotonic() < self._silent_until:
+        if self._silence.reigns():
             return
-        key = _key(verification)
+        key = key_of(verification)
         try:
             with self._redis.pipeline(transaction=True) as pipe:
                 pipe.lpush(key, 1)
                 pipe.expire(key, _HEARD_SECONDS)
                 pipe.execute()
         except self._faults:
-            self._silent_until = time.monotonic() + _SILENCE_SECONDS
+            self._silence.begin()
 
     def wait(self, verification: int, seconds: float) -> bool:
-        """Wait until the bell rings, at most ``seconds`` (less than 0.5); whether it did.
+        """Wait until the bell rings, at most ``seconds`` and :data:`LONGEST_WAIT`; whether it did.
 
         All who wait hear it, and whoever comes later: the list is turned, not emptied.
         """
+        seconds = min(seconds, LONGEST_WAIT)
         end = time.monotonic() + seconds
-        if time.monotonic() >= self._silent_until:
-            key = _key(verification)
+        if not self._silence.reigns():
+            key = key_of(verification)
             try:
                 # A fraction of a second is fine with Redis since version 6.
                 timeout: Any = max(seconds, 0.001)
                 return self._redis.blmove(key, key, timeout, "LEFT", "LEFT") is not None
             except self._faults:
-                self._silent_until = time.monotonic() + _SILENCE_SECONDS
+                self._silence.begin()
         time.sleep(max(0.0, end - time.monotonic()))
         return False
 
@@ -83,7 +84,7 @@ class _NoBell(AnswerBell):
         pass
 
     def wait(self, verification: int, seconds: float) -> bool:  # noqa: ARG002
-        time.sleep(max(0.0, seconds))
+        time.sleep(max(0.0, min(seconds, LONGEST_WAIT)))
         return False
 
 
@@ -103,5 +104,6 @@ def reset() -> None:
     answer_bell.cache_clear()
 
 
-def _key(verification: int) -> str:
-    return f"{KEY_PREFIX}answered:{verification}"
+def key_of(verification: int) -> str:
+    """The key of the list that is this verification's bell."""
+    return f"{OWN_KEYS}answered:{verification}"

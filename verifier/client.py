@@ -15,15 +15,16 @@ Errors are :mod:`verifier.errors`. No personal data is ever returned.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from itertools import count
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row
-from sqlalchemy.exc import InterfaceError, OperationalError
 
 from verifier import guidance, intake
 from verifier.answerbell import answer_bell
@@ -31,17 +32,19 @@ from verifier.clock import zone_of
 from verifier.config import config
 from verifier.errors import NotFoundError, UsageError, WaitTimeoutError
 from verifier.identity.keyring import KeyRing
-from verifier.intake import DEFAULT_PLATFORM, PutResult
+from verifier.identity.reference import DEFAULT_PLATFORM
+from verifier.intake import PutResult
 from verifier.outcomes import UNRESOLVED
 from verifier.settings import settings
 from verifier.store import batches, queue, users
 from verifier.store import changes as feed
 from verifier.store import waiting as waits
-from verifier.store.engine import looking, transaction
+from verifier.store.engine import AWAY, looking, transaction, unavailable
+from verifier.verification import batches as whole
 from verifier.verification import submit as submission
 from verifier.verification.opening import request_one
 from verifier.verification.ring import ring_one
-from verifier.verification.submit import Priority, Request, Submitted
+from verifier.verification.submit import Priority, Submitted
 
 __all__ = [
     "BatchState",
@@ -61,9 +64,11 @@ __all__ = [
 
 #: Looking at PostgreSQL while waiting, seconds: quick at first, then calmer.
 _POLL_FIRST: Final = 0.02
+_POLL_LAST: Final = 0.2
 #: How often a waiting caller looks at more than the row: at pauses, stops, providers.
 _LOOK_SECONDS: Final = 0.3
-_POLL_LAST: Final = 0.2
+#: Transaction and verification; more digits do not fit PostgreSQL's types.
+_CURSOR: Final = re.compile(r"([0-9]{1,19})\.([0-9]{1,18})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,20 @@ def put_users(rows: Iterable[Mapping[str, Any]]) -> PutResult:
     locale, time_zone, bound_at, consent_at``. Rows that cannot be taken are counted and listed in
     the result; the others go in. Changed phone, name or ID number: the user is unverified again.
     """
-    return intake.put_users(_keyring(), rows)
+    if not isinstance(rows, Iterable) or isinstance(rows, Mapping | str | bytes):
+        raise UsageError(
+            "rows must be a list of mappings, one a user.", fix="Pass a list, also of one user."
+        )
+    return intake.put_users(_keyring(), map(_as_row, rows, count(1)))
+
+
+def _as_row(row: object, number: int) -> Mapping[str, Any]:
+    if not isinstance(row, Mapping):
+        raise UsageError(
+            f"rows must be a list of mappings: number {number} is none.",
+            fix='Pass each as {"reference": …, "phone": …, "name": …, "id_number": …}.',
+        )
+    return row
 
 
 def submit(
@@ -156,7 +174,7 @@ def submit(
     platform: str | None = None,
     priority: Priority = "normal",
     label: str | None = None,
-    deadline_hours: float | None = None,
+    deadline_hours: int | None = None,
     notify: str | None = None,
     notify_queue: str | None = None,
 ) -> Submitted:
@@ -171,19 +189,10 @@ def submit(
     ``notify``: the name of a Celery task of yours, sent to ``notify_queue`` ("celery" by default)
     when the batch is done, at least once; its id is the same each time.
     """
-    if selection is not None and selection not in ("all", "unverified", "failed"):
-        raise UsageError(
-            f"There is no selection {selection!r}.", fix="Use all, unverified or failed."
-        )
-    keys = (
-        None
-        if references is None
-        else [r if isinstance(r, tuple) else (platform or DEFAULT_PLATFORM, r) for r in references]
-    )
-    request = Request(
+    request = submission.request_of(
+        references=references,
         selection=selection,
-        keys=keys,
-        parameters={"platform": platform} if selection and platform is not None else None,
+        platform=platform,
         priority=priority,
         label=label,
         deadline_hours=deadline_hours,
@@ -199,7 +208,9 @@ def verify_one(
     """Verify one user now, ahead of all batches, and wait up to ``timeout`` seconds.
 
     Creates, joins or promotes the user's open verification. When the time is up the state returned
-    is ``waiting``, with the reason: the work goes on. Raises NotFoundError.
+    is ``waiting``, with the reason: the work goes on. Raises NotFoundError, and
+    StoreUnavailableError when the database is away at the beginning or at the end; in between it
+    is waited for.
     """
     opened = request_one(platform, reference)
     if opened is None:
@@ -214,13 +225,17 @@ def _wait_for_user(platform: str, reference: str, verification: int, timeout: fl
     wait: Callable[[int, float], bool] = answer_bell().wait
     while True:
         now = time.monotonic()
-        # Most times one row of the hot table says that the carrier is still being asked.
-        if now >= min(look_at, end) or not _in_progress(verification):
-            look_at = now + _LOOK_SECONDS
-            with transaction() as connection:
-                user = _find(connection, platform, reference)
-                if user.verification_id != verification or now >= end or _must_wait(user):
-                    return _user_state(connection, user)
+        try:
+            # Most times one row of the hot table says that the carrier is still being asked.
+            if now >= min(look_at, end) or not _in_progress(verification):
+                look_at = now + _LOOK_SECONDS
+                with transaction() as connection:
+                    user = _find(connection, platform, reference)
+                    if user.verification_id != verification or now >= end or _must_wait(user):
+                        return _user_state(connection, user)
+        except AWAY as error:
+            if now >= end:
+                raise unavailable(error) from error
         if wait(verification, min(pause, max(0.0, end - time.monotonic()))):
             look_at, wait = 0.0, _just_wait  # it has rung and goes on ringing
         pause = min(pause * 1.5, _POLL_LAST)
@@ -255,11 +270,7 @@ def get(reference: str, *, platform: str = DEFAULT_PLATFORM) -> UserState:
 def get_batch(batch: int) -> BatchState:
     """How a batch stands now. Raises NotFoundError."""
     with transaction() as connection:
-        row = batches.get(connection, batch)
-        if row is None:
-            raise NotFoundError(
-                f"There is no batch {batch}.", fix="`verifier batch list` shows the latest ones."
-            )
+        row = whole.row_of(connection, batch)
         outcomes = batches.tallies(connection, batch)
         settled = sum(outcomes.values())
         waiting: dict[str, int] = {}
@@ -283,15 +294,15 @@ def wait(batch: int, *, timeout: float | None = None) -> BatchState:
     """Wait until every item of the batch has settled.
 
     Raises NotFoundError, and WaitTimeoutError after ``timeout`` seconds; the work goes on. A
-    database that is away for a moment is waited for.
+    database that is away is waited for as well: without a ``timeout``, until it is back.
     """
     end = None if timeout is None else time.monotonic() + timeout
     pause = _POLL_FIRST
     while True:
         try:
-            if _finished(batch):
+            if whole.is_done(batch):
                 return get_batch(batch)
-        except (OperationalError, InterfaceError):
+        except AWAY:
             pause = _POLL_LAST
         if end is not None and time.monotonic() >= end:
             raise WaitTimeoutError(
@@ -303,32 +314,18 @@ def wait(batch: int, *, timeout: float | None = None) -> BatchState:
         pause = min(pause * 1.5, _POLL_LAST)
 
 
-def _finished(batch: int) -> bool:
-    with transaction() as connection:
-        row = batches.get(connection, batch)
-        if row is None:
-            raise NotFoundError(
-                f"There is no batch {batch}.", fix="`verifier batch list` shows the latest ones."
-            )
-        if row.state == "open":
-            batches.finish_completed(connection, batch)
-            row = batches.get(connection, batch)
-        return row is not None and row.state == "done"
-
-
 def changes(cursor: str | None = None, *, limit: int = 1000) -> ChangePage:
     """Settled verifications after ``cursor``, oldest first; never skips one, whatever commits late.
 
     Begin with None. An empty page means "nothing new yet": ask again with the same cursor. A
     change may appear up to as late as the longest transaction running in the database cluster.
+    ``limit``: at least 1; more than 10,000 are not read at once. Raises UsageError.
     """
-    try:
-        xid, _, last = (cursor or "0.0").partition(".")
-        after = int(xid), int(last)
-    except ValueError:
-        raise UsageError(f"{cursor!r} is not a cursor of this feed.") from None
+    if not isinstance(limit, int) or limit < 1:
+        raise UsageError("The limit must be a whole number, at least 1.", fix="Pass 1 to 10000.")
+    after = _place_of(cursor)
     with transaction() as connection:
-        rows = feed.after(connection, *after, max(1, min(limit, 10_000)))
+        rows = feed.after(connection, *after, min(limit, 10_000))
     found = tuple(
         Change(
             platform=row.platform,
@@ -345,6 +342,18 @@ def changes(cursor: str | None = None, *, limit: int = 1000) -> ChangePage:
     )
     last_row = rows[-1] if rows else None
     return ChangePage(found, f"{last_row.xid}.{last_row.id}" if last_row else cursor or "0.0")
+
+
+def _place_of(cursor: str | None) -> tuple[int, int]:
+    if cursor is None or cursor == "":
+        return 0, 0
+    found = _CURSOR.fullmatch(cursor) if isinstance(cursor, str) else None
+    if found is None:
+        raise UsageError(
+            f"{cursor!r} is not a cursor of this feed.",
+            fix="Pass the cursor of the page before, or None to begin.",
+        )
+    return int(found[1]), int(found[2])
 
 
 def _find(connection: Connection, platform: str, reference: str) -> Row[Any]:

@@ -11,10 +11,11 @@ import ipaddress
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from datetime import time
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -45,7 +46,6 @@ def _check_secret_reference(value: str) -> str:
 
 
 SecretRef = Annotated[str, AfterValidator(_check_secret_reference)]
-TimeOfDay = Annotated[time, Field(description='such as "09:00"')]
 
 
 def resolve_secret(reference: str) -> str:
@@ -174,6 +174,20 @@ class CallbackConfig(_Strict):
     key_prefix: str = Field("vp:", max_length=100, description="the global_keyprefix they use")
     give_up_hours: float = Field(72.0, ge=0.01, le=8760)
 
+    def resolved_broker_url(self) -> str | None:
+        """The URL itself; None: our own. Raises ConfigError for one that cannot be spoken to."""
+        if self.broker_url is None:
+            return None
+        url = resolve_secret(self.broker_url)
+        if not url.startswith(("redis://", "rediss://", "sentinel://")):
+            raise ConfigError(
+                f"The URL that callbacks.broker_url names ({self.broker_url}) is of another kind "
+                "of broker.",
+                fix="Only redis://, rediss:// and sentinel:// are understood; an application on "
+                "another broker is told by a webhook.",
+            )
+        return url
+
 
 class EngineConfig(_Strict):
     """``[engine]``: how the drain works. Seconds unless named otherwise."""
@@ -185,7 +199,7 @@ class EngineConfig(_Strict):
     chunk: int = Field(500, ge=1, le=5000, description="most rows claimed ahead")
     lease_seconds: float = Field(45.0, gt=1, le=600)
     ring_seconds: float = Field(15.0, gt=0, le=300, description="a ring unanswered so long is lost")
-    deadline_hours: float = Field(24.0, ge=1, le=8760)
+    deadline_hours: int = Field(24, ge=1, le=8760)
     overdue_priority: Literal["high", "unchanged"] = Field(
         "high", description="of a verification that passed its deadline"
     )
@@ -325,12 +339,37 @@ def _explain(error: ValidationError, path: Path) -> list[str]:
     text = path.read_text("utf-8").splitlines()
     lines = []
     for item in error.errors():
-        keys = [str(part) for part in item["loc"]]
-        message = item["msg"].removeprefix("Value error, ")
+        keys = [part for part in item["loc"] if isinstance(part, str)]
         if item["type"] == "extra_forbidden":
             message = "unknown key" + _did_you_mean(keys)
+        else:
+            message = _in_words(item, keys)
         lines.append(f"  line {_line_of(keys, text)}: {'.'.join(keys)}: {message}")
     return lines
+
+
+def _in_words(item: Mapping[str, Any], keys: list[str]) -> str:
+    """What is wrong with a value, in the terms of TOML. The value itself is never repeated."""
+    match item["type"]:
+        case "tuple_type":
+            return f'must be a list: {keys[-1]} = ["...", "..."]'
+        case "model_type" | "dict_type" if len(keys) <= 2 and keys[0] in _NAMED:
+            return f"must be a table: write [{keys[0]}.NAME] above the keys of one of them"
+        case "model_type" | "dict_type":
+            return f"must be a table: write [{'.'.join(keys)}] above its keys"
+        case "missing":
+            return "is missing"
+        case "enum" | "literal_error":
+            expected = item["ctx"]["expected"]
+            known = re.findall(r"'([^']*)'", expected)
+            near = difflib.get_close_matches(str(item["input"]), known, n=1, cutoff=0.5)
+            return f"must be {expected}" + (f"; did you mean {near[0]!r}?" if near else "")
+    message: str = item["msg"]
+    return message.removeprefix("Value error, ").replace("Input should be", "must be")
+
+
+#: The tables that hold one table a name.
+_NAMED = ("providers", "gateways", "webhooks")
 
 
 def _did_you_mean(keys: list[str]) -> str:

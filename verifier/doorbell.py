@@ -28,8 +28,11 @@ DEFAULT_FOREIGN_QUEUE: Final = "celery"
 #: Every key of ours in the broker begins so.
 KEY_PREFIX: Final = "vp:"
 
+#: Our keys that are no queues. Callers cannot name a queue so: theirs begin with a letter.
+OWN_KEYS: Final = f"{KEY_PREFIX}_"
+
 #: A hash: how many messages workers refused, a field a queue. Forgotten after a quiet week.
-REFUSED_KEY: Final = f"{KEY_PREFIX}refused"
+REFUSED_KEY: Final = f"{OWN_KEYS}refused"
 REFUSED_SECONDS: Final = 7 * 86_400
 
 #: Shared by all who speak to the broker: another prefix or timeout would be another queue.
@@ -46,7 +49,7 @@ BROKER_OPTIONS: Final[dict[str, Any]] = {
 
 _SENDER_OPTIONS: Final = {**BROKER_OPTIONS, "socket_timeout": 1, "socket_connect_timeout": 1}
 
-#: After a failed ring nobody rings for so long: a broker that is down must not slow the caller.
+#: After a failed ring nobody rings for so long.
 _SILENCE_SECONDS: Final = 5.0
 
 
@@ -65,6 +68,9 @@ _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,199}")
 _RESERVED: Final = re.compile(r"unacked|celeryev|celery\.pidbox|.*\.pidbox")
 
 
+_QUEUE_FIX: Final = f"Give the queue your workers serve; left out, it is {DEFAULT_FOREIGN_QUEUE}."
+
+
 def check_foreign_task(task: object, queue: object) -> None:
     """Raises UsageError unless this may name a task of another application, on its own queue.
 
@@ -76,11 +82,42 @@ def check_foreign_task(task: object, queue: object) -> None:
             fix="Give the name under which your application registers it.",
         )
     if task.startswith(("verifier.", "workers.", "celery.")):
-        raise UsageError("notify may not name a task of the verifier or of Celery itself.")
+        raise UsageError(
+            "notify may not name a task of the verifier or of Celery itself.",
+            fix="Give a task of your own application.",
+        )
     if not isinstance(queue, str) or not _NAME.fullmatch(queue) or _RESERVED.match(queue):
-        raise UsageError("notify_queue must name a queue of yours: letters, digits, dots, dashes.")
-    if queue in QUEUES or queue.startswith(("verify.", "verifier")):
-        raise UsageError(f"notify_queue: {queue} is a queue of the verifier; name one of yours.")
+        raise UsageError(
+            "notify_queue must name a queue of yours: letters, digits, dots, dashes.",
+            fix=_QUEUE_FIX,
+        )
+    if queue in QUEUES or queue.startswith(("verify.", "verifier", KEY_PREFIX)):
+        raise UsageError(
+            f"notify_queue: {queue} is a queue of the verifier; name one of yours.", fix=_QUEUE_FIX
+        )
+
+
+def broker_faults() -> tuple[type[Exception], ...]:
+    """What sending to the broker raises when it is away, full, or read-only."""
+    from kombu.exceptions import OperationalError
+    from redis.exceptions import RedisError
+
+    return (OperationalError, RedisError, OSError)
+
+
+class Silence:
+    """Kept for a while after a fault: a broker that is down must not slow the caller."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    def begin(self) -> None:
+        """There was a fault just now."""
+        self._until = time.monotonic() + _SILENCE_SECONDS
+
+    def reigns(self) -> bool:
+        """Whether the broker is to be left alone."""
+        return time.monotonic() < self._until
 
 
 class Doorbell:
@@ -89,10 +126,8 @@ class Doorbell:
     def __init__(self, url: str, key_prefix: str = KEY_PREFIX) -> None:
         # Imported here: Celery takes half a second, which no reading command should pay.
         from celery import Celery
-        from kombu.exceptions import OperationalError as BrokerError
-        from redis.exceptions import RedisError
 
-        self._faults = (BrokerError, RedisError, OSError)
+        self._faults = broker_faults()
         self._app = Celery("verifier-doorbell", broker=url, set_as_current=False)
         self._app.conf.update(
             broker_transport_options={**_SENDER_OPTIONS, "global_keyprefix": key_prefix},
@@ -102,13 +137,13 @@ class Doorbell:
             task_serializer="json",
             task_create_missing_queues=True,
         )
-        self._silent_until = 0.0
+        self._silence = Silence()
         #: Whether the broker did not take what was sent last.
         self.away = False
 
     def ring(self, task: str, arguments: Mapping[str, Any], queue: str, times: int = 1) -> int:
         """Send ``times`` messages; returns how many were taken. Never raises."""
-        if time.monotonic() < self._silent_until:
+        if self._silence.reigns():
             return 0
         for sent in range(times):
             try:
@@ -116,7 +151,7 @@ class Doorbell:
                     task, kwargs=dict(arguments), queue=queue, retry=False, ignore_result=True
                 )
             except self._faults:
-                self._silent_until = time.monotonic() + _SILENCE_SECONDS
+                self._silence.begin()
                 self.away = True
                 return sent
             self.away = False

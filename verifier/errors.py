@@ -2,7 +2,7 @@
 
 A message says what went wrong, why, and how to mend it. ``exit_code`` is what the command line
 returns: 1 error, 2 usage, 3 not found, 5 finished with failures, 7 wait timed out,
-10 already running, 130 interrupted (``docs/reference.md``).
+10 already running, 130 interrupted, 141 reader gone (``docs/reference.md``).
 """
 
 from __future__ import annotations

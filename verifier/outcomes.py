@@ -162,12 +162,3 @@ def _document() -> dict[str, Any]:
 def code_table(name: str) -> CodeTable:
     """The table of this name in ``data/outcomes.yaml``, for instance ``tencent.error``."""
     return CodeTable(name, _document()[name])
-
-
-@cache
-def declared_details() -> dict[str, frozenset[str]]:
-    """Outcome → the details the map declares for it."""
-    return {
-        name: frozenset(row.get("detail", row.get("scope", ())))
-        for name, row in _document()["outcomes"].items()
-    }

@@ -11,8 +11,9 @@ import gc
 import logging
 import os
 import signal
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 from celery import Celery
@@ -29,7 +30,9 @@ from kombu import Queue
 
 import beat_schedule
 from verifier import answerbell, doorbell
+from verifier.config import config
 from verifier.errors import ConfigError
+from verifier.identity.keyring import KeyRing
 from verifier.notify import runtime as notify_runtime
 from verifier.outcomes import Lane
 from verifier.reminders import runtime as reminders_runtime
@@ -44,14 +47,26 @@ from workers.shutdown import drain_flag, stop_at_signals
 QUEUES = doorbell.QUEUES
 
 
+def _do_not_begin(error: ConfigError) -> NoReturn:
+    """Say what is wrong and leave: a worker that cannot work must not look as if it did."""
+    fix = f"\nfix: {error.fix}" if error.fix else ""
+    print(f"error: {error.message}{fix}", file=sys.stderr, flush=True)
+    raise SystemExit(error.exit_code) from None
+
+
 def _broker() -> str:
     try:
         return broker_url()
     except ConfigError as error:
-        raise SystemExit(f"error: {error.message}\nfix: {error.fix}") from None
+        _do_not_begin(error)
 
 
-transport.guard()
+def _own_tasks() -> frozenset[str]:
+    """Celery's own (``celery.map``, ``celery.chord``…) run others: nobody needs them."""
+    return frozenset(name for name in app.tasks if name.startswith("verifier."))
+
+
+transport.guard(served=_own_tasks)
 app = Celery("verifier", broker=_broker(), set_as_current=False)
 app.conf.update(
     imports=(
@@ -122,6 +137,26 @@ def _own_logging(**_kwargs: Any) -> None:
 
 #: How much a worker of batches yields: a person waits at the interactive one on the same machine.
 _BATCH_NICENESS = 5
+
+
+@celeryd_after_setup.connect
+def _check_worker(instance: Any, **_kwargs: Any) -> None:
+    """Before the pool is forked: the configuration, and the keys unless no queue needs them."""
+    needs_keys = not {doorbell.NOTIFY_QUEUE}.issuperset(instance.app.amqp.queues.consume_from)
+    try:
+        config()
+        if needs_keys:
+            KeyRing.load(settings().keyring_path)
+    except ConfigError as error:
+        _do_not_begin(error)
+
+
+@beat_init.connect
+def _check_beat(**_kwargs: Any) -> None:
+    try:
+        config()
+    except ConfigError as error:
+        _do_not_begin(error)
 
 
 @celeryd_after_setup.connect

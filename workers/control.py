@@ -1,6 +1,16 @@
-"""Queue ``control``: sweeps, canaries and housekeeping. Never shared with drains.
+"""Queue ``control``: requests, sweeps, canaries and housekeeping. Never shared with drains.
 
-Nothing here has a retry policy: each is a tick that the next tick repeats.
+=========================  ============================================  ========================
+task                       what it does                                  retry policy
+=========================  ============================================  ========================
+``verifier.submit``        makes a batch (idempotent by caller and key)  none: the sender repeats
+``verifier.sweep``         gives back, finishes, rings                   none: the next tick
+``verifier.housekeeping``  makes partitions, forgets what is old         none: the next tick
+``verifier.canaries``      sends a canary through every queue            none: the next tick
+``verifier.canary``        writes down that its queue is served          none: the next tick
+=========================  ============================================  ========================
+
+Celery retries nothing here. Unknown arguments of a newer sender are ignored.
 """
 
 from __future__ import annotations
@@ -13,7 +23,45 @@ from verifier.store import operations
 from verifier.store.engine import transaction
 from verifier.upkeep.housekeeping import keep_house
 from verifier.upkeep.sweep import sweep as run_sweep
+from verifier.verification import submit as submission
 from workers.app import QUEUES, app
+
+
+@app.task(name="verifier.submit")
+def submit(
+    *,
+    key: str,
+    caller: str = "celery",
+    references: list[str] | None = None,
+    selection: str | None = None,
+    platform: str | None = None,
+    priority: submission.Priority = "normal",
+    label: str | None = None,
+    deadline_hours: int | None = None,
+    notify: str | None = None,
+    notify_queue: str | None = None,
+    **_newer: Any,
+) -> dict[str, Any]:
+    """Make or resume the batch of (caller, key). Repeat it until the batch is visible."""
+    if references is not None and not isinstance(references, list):
+        raise UsageError("references must be a list of texts")
+    request = submission.request_of(
+        references=references,
+        selection=selection,
+        platform=platform,
+        priority=priority,
+        label=label,
+        deadline_hours=deadline_hours,
+        notify=notify,
+        notify_queue=notify_queue,
+    )
+    done = submission.submit(caller, key, request)
+    return {
+        "batch": done.batch,
+        "new": done.new,
+        "total": done.total,
+        "unknown": done.unknown_count,
+    }
 
 
 @app.task(name="verifier.sweep")

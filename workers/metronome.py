@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from celery import Celery, bootsteps
-from kombu.exceptions import OperationalError as BrokerError
 
 import beat_schedule
-from verifier.doorbell import CONTROL_QUEUE
+from verifier.doorbell import CONTROL_QUEUE, broker_faults
 
 #: A beat ticks every few seconds; this only has to keep things going without one.
 EVERY_SECONDS: Final = 15.0
@@ -39,9 +38,9 @@ class Metronome(bootsteps.StartStopStep):
 
 
 def tick(app: Celery) -> None:
-    """Send every entry of the timetable once. A broker that is away gets the next tick."""
+    """Send every entry of the timetable once. A broker that cannot take it gets the next tick."""
     for entry in beat_schedule.as_celery().values():
         try:
             app.send_task(entry["task"], kwargs=entry["kwargs"], retry=False, **entry["options"])
-        except (BrokerError, OSError):
+        except broker_faults():
             return

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from queue import Empty
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import structlog
 from kombu import transport as kombu_transports
@@ -82,7 +82,7 @@ class _Client(kombu_redis.PrefixedStrictRedis):
         name, raw = reply
         key = name.decode()
         try:
-            return name, renewed(raw, _queue_of(key), _served())
+            return name, renewed(raw, _queue_of(key), _Guarded.served())
         except Refused as refused:
             raise _RefusedMessage(key, len(raw), str(refused)) from None
 
@@ -135,6 +135,9 @@ class _Guarded(_Channel):
 
     QoS = _QoS
 
+    #: The names of the tasks that may be run here; :func:`guard` sets it.
+    served: ClassVar[Callable[[], frozenset[str]]] = frozenset
+
     def _get_client(self) -> Callable[..., Any]:
         super()._get_client()  # refuses a version of redis-py that it cannot use
         return functools.partial(_Client, global_keyprefix=self.global_keyprefix)
@@ -185,6 +188,8 @@ class _Guarded(_Channel):
     def _remove_misfits(self, types: dict[str, bytes]) -> None:
         with self.conn_or_acquire() as client:
             for key, expected in types.items():
+                # Kombu's client puts its prefix before the keys of the commands it uses itself: of
+                # DEL it does, of TYPE (and HINCRBY, EXPIRE below) it does not.
                 found = client.type(self.global_keyprefix + key)
                 if found not in (expected, b"none"):
                     client.delete(key)
@@ -216,7 +221,7 @@ class _Guarded(_Channel):
     @staticmethod
     def _is_sound(raw: bytes, queue: str, reasons: Counter[str]) -> bool:
         try:
-            renewed(raw, queue, _served())
+            renewed(raw, queue, _Guarded.served())
         except Refused as refused:
             reasons[str(refused)] += 1
             return False
@@ -230,6 +235,7 @@ class _Guarded(_Channel):
         """For ``verifier doctor``. Best effort: a count is not worth a connection."""
         with self.conn_or_acquire() as client:
             try:
+                # Whole keys: no prefix is put before them.
                 client.hincrby(REFUSED_KEY, queue, number)
                 client.expire(REFUSED_KEY, REFUSED_SECONDS)
             except ResponseError:
@@ -248,8 +254,12 @@ class SentinelTransport(kombu_redis.SentinelTransport):
     Channel = _GuardedSentinel
 
 
-def guard() -> None:
-    """From now on every Redis connection of kombu in this process is guarded."""
+def guard(served: Callable[[], frozenset[str]]) -> None:
+    """From now on every Redis connection of kombu in this process is guarded.
+
+    ``served``: the names of the tasks that may be run, asked once, at the first message.
+    """
+    _Guarded.served = functools.cache(served)
     kombu_transports.TRANSPORT_ALIASES.update(
         redis=f"{__name__}:Transport",
         rediss=f"{__name__}:Transport",
@@ -260,14 +270,6 @@ def guard() -> None:
 def _queue_of(key: str) -> str:
     """A queue has a key for itself, and one for each priority."""
     return key.rsplit(kombu_redis.Channel.sep, 1)[0]
-
-
-@functools.cache
-def _served() -> frozenset[str]:
-    """Our own tasks. Celery's (``celery.map``, ``celery.chord``…) run others: nobody needs them."""
-    from workers.app import app
-
-    return frozenset(name for name in app.tasks if name.startswith("verifier."))
 
 
 def _is_restorable(stored: bytes) -> bool:

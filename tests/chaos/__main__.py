@@ -6,12 +6,14 @@ Repeatable: the people, the instants and the storm follow from the seed. Prints 
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -27,7 +29,13 @@ STORM = "storm"
 
 
 @click.command()
-@click.option("--users", default=10_000, show_default=True, help="People in each batch.")
+@click.option(
+    "--users",
+    type=click.IntRange(min=1),
+    default=10_000,
+    show_default=True,
+    help="People in each batch.",
+)
 @click.option("--seed", default=1, show_default=True, help="Any number; the same gives the same.")
 @click.option(
     "--only",
@@ -38,10 +46,9 @@ STORM = "storm"
 def main(users: int, seed: int, only: Sequence[str]) -> None:
     """Strike faults at batches in flight and check every promise."""
     console = Console(highlight=False, width=max(100, Console().width))
-    logs = Path(tempfile.mkdtemp(prefix="verifier-chaos-logs-"))
     trials: list[Trial] = []
     begun = time.monotonic()
-    with Stage(logs) as stage:
+    with _logs() as logs, Stage(logs) as stage:
         for title, struck in _programme(seed, only):
             trial = run(stage, title, struck, users, f"{seed} {title}")
             trials.append(trial)
@@ -56,6 +63,24 @@ def main(users: int, seed: int, only: Sequence[str]) -> None:
         console.print(f"The logs of the processes: {logs}")
         sys.exit(1)
     shutil.rmtree(logs)
+
+
+@contextlib.contextmanager
+def _logs() -> Iterator[Path]:
+    """A directory that stays only to be looked at: not when the run was told to end."""
+    signal.signal(signal.SIGTERM, _end)
+    logs = Path(tempfile.mkdtemp(prefix="verifier-chaos-logs-"))
+    try:
+        yield logs
+    except (KeyboardInterrupt, SystemExit):
+        shutil.rmtree(logs)
+        raise
+
+
+def _end(*_: object) -> None:
+    """SIGTERM, as Ctrl-C: everything is taken down, once."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
 
 
 def _programme(seed: int, only: Sequence[str]) -> list[tuple[str, Sequence[Fault]]]:

@@ -5,7 +5,14 @@ Faults that belong together strike the same batch in turn, so that the suite pay
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -13,6 +20,9 @@ from rich.console import Console
 from tests.chaos import faults, table
 from tests.chaos.stage import Stage
 from tests.chaos.trial import run
+from tests.processes import kill_group, until
+from tests.servers import scratch_directory
+from verifier.local import process as local_process
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -37,6 +47,28 @@ def test_a_batch_under_fire_loses_nobody(stage: Stage, group: str) -> None:
     trial = run(stage, group, struck, _USERS, f"tests {group}")
     table.show(Console(width=110, highlight=False), [trial])
     assert trial.broken == []
+
+
+def test_a_run_told_to_end_leaves_nothing(tmp_path: Path) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="verifier-ended-", dir=scratch_directory()))
+    folder.chmod(0o711)  # the servers' account must pass
+    said = tmp_path / "said"
+    with said.open("wb") as file:
+        process: subprocess.Popen[bytes] = local_process.spawn(
+            [sys.executable, "-m", "tests.chaos", "--users", "50", "--only", "kill-worker"],
+            death_signal=signal.SIGKILL,
+            output=file,
+            env={**os.environ, "TMPDIR": str(folder)},
+            cwd=Path(__file__).parents[2],
+        )
+    try:
+        until(lambda: list(folder.glob("verifier-chaos-*/keyring.json")), 60, "the key ring")
+        process.terminate()
+        assert process.wait(60) == 143, said.read_text("utf-8")
+        assert list(folder.glob("verifier-chaos-*")) == []
+    finally:
+        kill_group(process)
+        shutil.rmtree(folder)
 
 
 def test_every_fault_is_tried() -> None:

@@ -74,6 +74,57 @@ def test_a_wrong_key_is_named_with_its_line_and_the_likely_one(anywhere: Cli, ho
         assert "did you mean 'threads'" in ran.out + ran.err
 
 
+WEBHOOK = '[webhooks.shop]\nurl = "https://a.example"\nsecret = "env:S"\n'
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (WEBHOOK + 'events = "batch.done"', 'line 4: webhooks.shop.events: must be a list: ev'),
+        ('[webhooks]\nurl = "https://a.example"', "line 2: webhooks.url: must be a table: write ["),
+        ("engine = 3", "line 1: engine: must be a table: write [engine]"),
+        (WEBHOOK + 'events = ["batch.finished"]', "line 4: webhooks.shop.events: must be 'veri"),
+        (WEBHOOK + 'events = ["batch.finished"]', "did you mean 'batch.done'?"),
+        ("[webhooks.shop]\nsecret = 'env:S'", "webhooks.shop.url: is missing"),
+        ("[engine]\nthreads = 'many'", "engine.threads: must be a valid integer"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_told_in_the_terms_of_the_file(
+    anywhere: Cli, home: Path, written: str, told: str
+) -> None:
+    (home / "verifier.toml").write_text(written, "utf-8")
+    ran = anywhere("config", "show")
+    assert ran.code == 1
+    assert told in ran.err
+    assert "Input should" not in ran.err
+
+
+def test_a_broker_of_callers_that_is_not_understood_is_refused(anywhere: Cli, home: Path) -> None:
+    (home / "verifier.toml").write_text('[callbacks]\nbroker_url = "env:THEIRS"\n', "utf-8")
+    ran = anywhere("config", "check", THEIRS="amqp://:hunter2@foo")
+    assert ran.code == 1
+    assert "fail  secrets of callbacks: " in ran.out
+    assert "Only redis://, rediss:// and sentinel://" in ran.out
+    assert "hunter2" not in ran.out
+    ran = anywhere("config", "check", THEIRS="rediss://:hunter2@foo")
+    assert "ok    secrets of callbacks" in ran.out
+
+
+def test_a_secret_that_other_accounts_may_read_is_a_warning(anywhere: Cli, home: Path) -> None:
+    secret = home / "secret"
+    secret.write_text("s", "utf-8")
+    config = PROVIDERS.replace("env:TEST_SECRET_ID", f"file:{secret}")
+    (home / "verifier.toml").write_text(config, "utf-8")
+    for mode, told in (
+        (0o640, "warn  secrets of provider tencent: "),
+        (0o600, "ok    secrets of "),
+    ):
+        secret.chmod(mode)
+        ran = anywhere("config", "check", TEST_SECRET_ID="a", TEST_SECRET_KEY="b")
+        assert told + ("" if mode == 0o640 else "provider tencent") in ran.out
+        assert (f"chmod 600 {secret}" in ran.out) == (mode == 0o640)
+
+
 @pytest.fixture
 def empty_database(cli: Cli) -> str:
     url = os.environ["VERIFIER_DATABASE_URL"].replace("+psycopg2", "")

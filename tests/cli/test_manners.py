@@ -17,10 +17,12 @@ from pathlib import Path
 
 import click
 import pytest
+from sqlalchemy import make_url, text
 
 from tests.cli.conftest import PROGRAM, Cli
 from tests.servers import scratch_directory
 from verifier.cli.root import cli as root
+from verifier.store.engine import transaction
 
 HEAVY = ("celery", "sqlalchemy", "pydantic", "requests", "rich", "structlog", "alembic", "redis")
 
@@ -182,10 +184,35 @@ def test_a_database_without_tables_names_the_command_that_makes_them(
     url = os.environ["VERIFIER_DATABASE_URL"].rpartition("/")[0] + "/postgres"
     file = product / "users.csv"
     file.write_text("reference,phone,name,id_number\n", "utf-8")
-    for command in (("user", "import", file), ("status",), ("batch", "list")):
+    with transaction() as connection:
+        owner = connection.scalar(text("SELECT current_user"))
+    for command in (
+        ("user", "import", file), ("status",), ("batch", "list"), ("db", "grant", owner),
+    ):  # fmt: skip
         ran = cli(*command, VERIFIER_DATABASE_URL=url)
         assert ran.code == 1
         assert "verifier db upgrade" in ran.err
+
+
+def test_an_account_without_rights_is_told_so(cli: Cli) -> None:
+    url = make_url(os.environ["VERIFIER_DATABASE_URL"])
+    role = f"lowly_{uuid.uuid4().hex}"
+    with transaction() as connection:
+        connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN PASSWORD 's'")
+    lowly = url.set(username=role, password="s").render_as_string(hide_password=False)
+    try:
+        for command in (("status",), ("webhook", "list"), ("user", "list")):
+            ran = cli(*command, VERIFIER_DATABASE_URL=lowly)
+            assert ran.code == 1
+            assert "may not use the verifier's tables" in ran.err
+            assert "fix: Use the URL of the account that owns them." in ran.err
+        checks = cli("doctor", "--json", VERIFIER_DATABASE_URL=lowly).json["checks"]
+        (found,) = (check for check in checks if check["name"] == "migrations")
+        assert "may not use" in found["found"]
+        assert found["fix"].startswith("Use the URL")
+    finally:
+        with transaction() as connection:
+            connection.exec_driver_sql(f"DROP ROLE {role}")
 
 
 def test_a_url_of_another_database_is_refused(anywhere: Cli) -> None:

@@ -7,13 +7,15 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import redis
 from sqlalchemy import text
 
 from tests.cli.conftest import Cli
 from tests.cli.settling import workers_seen
-from verifier.doorbell import QUEUES
+from verifier.doorbell import QUEUES, REFUSED_KEY
 from verifier.settings import broker_url
+from verifier.store import overview
 from verifier.store import providers as provider_rows
 from verifier.store.engine import transaction
 
@@ -148,29 +150,72 @@ def test_the_doctor_adds_up_the_connections(cli: Cli, providers: Path) -> None:
         "a host of the Procfile opens at most 6 (worker 2, interactive 1, control 2"
         in found["found"]
     )
+    assert "PostgreSQL allows " in found["found"]
+
+
+@pytest.mark.parametrize(
+    ("free", "verdict", "told"),
+    [
+        (15, "warn", "Enough for one host; two, as while deploying, need 20"),
+        (4, "fail", "Not enough for one host and one command, which need 10"),
+    ],
+)
+def test_the_doctor_says_when_connections_are_too_few(
+    cli: Cli, providers: Path, free: int, verdict: str, told: str
+) -> None:
     with transaction() as connection:
         database = connection.execute(text("SELECT current_database()")).scalar_one()
-        connection.exec_driver_sql(f"ALTER DATABASE {database} CONNECTION LIMIT 12")
+        allowed = overview.connections(connection).others + free
+        connection.exec_driver_sql(f"ALTER DATABASE {database} CONNECTION LIMIT {allowed}")
     try:
         found = verdicts(cli, **SECRETS)["connections"]
     finally:
         with transaction() as connection:
             connection.exec_driver_sql(f"ALTER DATABASE {database} CONNECTION LIMIT -1")
-    assert found["verdict"] == "warn"
-    assert "of 12 are left by others" in found["found"]
+    assert found["verdict"] == verdict
+    assert f"PostgreSQL allows {allowed}, others have " in found["found"]
+    assert told in found["found"]
     assert "docs/operations.md" in found["fix"]
+
+
+def test_a_second_pause_without_a_reason_keeps_the_first(
+    cli: Cli, users_file: Files, providers: Path
+) -> None:
+    cli("user", "import", users_file(1)).ok()
+    batch = str(cli("verify", "submit", "--all", "--json").ok().json["batch"])
+    paused = (
+        ("provider", "pause", "tencent"),
+        ("lane", "pause", "cmcc"),
+        ("batch", "pause", batch),
+    )
+    for command in (*paused, ("stop",)):
+        cli(*command, "--reason", "the first reason").ok()
+        cli(*command).ok()
+    shown = cli("status", "--json").ok().json
+    assert shown["stop_reason"] == "the first reason"
+    assert cli("batch", "show", batch, "--json").ok().json["pause_reason"] == "the first reason"
+    with transaction() as connection:
+        reasons = connection.scalars(
+            text("""
+                SELECT pause_reason FROM verifier.providers WHERE paused_at IS NOT NULL
+                 UNION ALL
+                SELECT pause_reason FROM verifier.lanes WHERE paused_at IS NOT NULL
+            """)
+        ).all()
+    assert reasons == ["the first reason"] * 2
+    cli("start").ok()
 
 
 def test_the_doctor_counts_what_workers_refused(cli: Cli, providers: Path) -> None:
     workers_seen(*QUEUES)
     with redis.Redis.from_url(broker_url()) as broker:
-        broker.hset("vp:refused", mapping={"control": 3, "from-a-stranger": 9})
+        broker.hset(REFUSED_KEY, mapping={"control": 3, "from-a-stranger": 9})
         found = verdicts(cli, **SECRETS)["messages"]
         assert found["verdict"] == "warn"
         assert found["found"].endswith(": 3 in control")
-        broker.hset("vp:refused", "control", "13800138000x")
+        broker.hset(REFUSED_KEY, "control", "13800138000x")
         assert "messages" not in verdicts(cli, **SECRETS)
-        broker.set("vp:refused", "no hash")
+        broker.set(REFUSED_KEY, "no hash")
         assert verdicts(cli, **SECRETS)["broker"]["verdict"] == "ok"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,9 +14,13 @@ from tests.cli.settling import settle_all
 from tests.engine.conftest import forget
 from tests.feed import until_shown
 from tests.notify.receiving import Receiver
+from verifier.cli.webhookview import meaning
 from verifier.notify import runtime
 from verifier.notify.dispatch import dispatch
 from verifier.store.engine import transaction
+from verifier.transport import BadReply, NotSent, Unanswered
+
+_FAULTS = [kind.__doc__ for kind in (NotSent, Unanswered, BadReply)]
 
 
 @pytest.fixture
@@ -56,6 +61,14 @@ def test_a_webhook_that_no_worker_has_seen_is_listed(cli: Cli, shop: Receiver) -
         "verification.settled", "verification.overdue", "batch.done",
     ]  # fmt: skip
     assert listed["celery"]["kind"] == "task"
+    for command in ("show", "pause", "resume", "retry"):
+        ran = cli("webhook", command, "shop")
+        assert ran.code == 3
+        assert "configured, but no notify worker has read it yet" in ran.err
+        assert "verifier dev up" in ran.err
+    checks = {row["name"]: row for row in cli("doctor", "--json").json["checks"]}
+    assert checks["webhook shop"]["verdict"] == "warn"
+    assert "Restart the notify worker" in checks["webhook shop"]["fix"]
 
 
 def test_a_backlog_is_shown_everywhere_and_can_be_retried(cli: Cli, troubled: Receiver) -> None:
@@ -81,8 +94,12 @@ def test_a_backlog_is_shown_everywhere_and_can_be_retried(cli: Cli, troubled: Re
 def test_pause_and_resume(cli: Cli, troubled: Receiver) -> None:
     troubled.status = 200
     cli("webhook", "pause", "shop", "--reason", "they are moving").ok()
+    cli("webhook", "pause", "shop").ok()
     shown = cli("webhook", "show", "shop", "--json").ok().json
     assert (shown["state"], shown["pause_reason"]) == ("paused", "they are moving")
+    retried = cli("webhook", "retry", "shop").ok().err
+    assert "2 due now" in retried
+    assert "nothing goes out until `verifier webhook resume shop`" in retried
     assert dispatch(lambda: False) == {}
     cli("webhook", "resume", "shop").ok()
     cli("webhook", "retry", "shop").ok()
@@ -98,8 +115,60 @@ def test_a_test_event_is_signed_and_says_what_came_back(cli: Cli, shop: Receiver
     refused = cli("webhook", "test", "shop")
     assert refused.code == 5
     assert "status 401" in refused.out
+    assert "the receiver refused the signature" in refused.err
+    assert "fix: Is its secret the same" in refused.err
     shop.status = "hang"
-    assert cli("webhook", "test", "shop", "--json").json["error"] == "deadline"
+    late = cli("webhook", "test", "shop", "--json")
+    assert late.json["error"] == "deadline"
+    assert "no answer within timeout" in late.err
+
+
+def test_every_word_of_a_failed_call_is_explained() -> None:
+    words = set(re.findall(r"``([a-z_]+)``", " ".join(map(str, _FAULTS)))) - {"vetoed"}
+    assert {"refused", "tls", "deadline", "redirect"} <= words
+    row = next(
+        line
+        for line in Path("docs/reference.md").read_text("utf-8").splitlines()
+        if line.startswith("| `webhook test NAME`")
+    )
+    for word in words - {"before_send"}:
+        assert meaning(word, None) != meaning("status 500", 500), word
+        assert f"`{word}`" in row
+
+
+def test_the_tasks_of_callers_cannot_be_tested(cli: Cli, shop: Receiver) -> None:
+    ran = cli("webhook", "test", "celery")
+    assert ran.code == 2
+    assert "stands for the tasks that callers named" in ran.err
+    assert "broker_url" in ran.err
+    failing = text("UPDATE verifier.endpoints SET failures = :number WHERE name = 'celery'")
+    with transaction() as connection:
+        connection.execute(failing, {"number": 1})
+    try:
+        checks = {row["name"]: row for row in cli("doctor", "--json").json["checks"]}
+    finally:
+        with transaction() as connection:
+            connection.execute(failing, {"number": 0})
+    assert "[callbacks] broker_url" in checks["webhook celery"]["fix"]
+    assert "webhook test" not in checks["webhook celery"]["fix"]
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_authorities_that_cannot_be_used_are_said(
+    cli: Cli, shop: Receiver, product: Path, content: str | None
+) -> None:
+    authorities = product / "authorities.pem"
+    if content is not None:
+        authorities.write_text(content, "utf-8")
+    with (product / "verifier.toml").open("a", encoding="utf-8") as file:
+        file.write(f'ca_file = "{authorities}"\n')
+    try:
+        for command in (("config", "check"), ("webhook", "test", "shop")):
+            ran = cli(*command)
+            assert ran.code == 1
+            assert "the ca_file cannot be used" in ran.out + ran.err
+    finally:
+        authorities.unlink(missing_ok=True)
 
 
 def test_what_does_not_exist_is_said(cli: Cli, troubled: Receiver) -> None:

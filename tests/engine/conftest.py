@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from tests.chaos.proxy import CommitCutter
 from verifier import client, doorbell
 from verifier import config as config_module
 from verifier import settings as settings_module
@@ -21,6 +24,7 @@ from verifier.outcomes import Lane
 from verifier.sandbox.people import Fate, SandboxPerson, generate
 from verifier.sandbox.server import SandboxServer
 from verifier.store import clock, demo
+from verifier.store import engine as store_engine
 from verifier.store.engine import transaction
 from verifier.verification import runtime as runtimes
 from verifier.verification.drain import drain
@@ -183,6 +187,30 @@ def forget() -> None:
     runtimes.reset()
     doorbell.reset()
     client._keyring.cache_clear()
+
+
+@contextmanager
+def behind_proxy(
+    monkeypatch: pytest.MonkeyPatch, upstream: Callable[[int], int] = lambda port: port
+) -> Iterator[CommitCutter]:
+    """The engine of this process reaches PostgreSQL through a proxy that can cut connections.
+
+    ``upstream`` is asked for the port behind each connection, and told PostgreSQL's.
+    """
+    url = os.environ["VERIFIER_DATABASE_URL"]
+    port = url.rpartition(":")[2].partition("/")[0]
+    with CommitCutter(lambda: upstream(int(port))) as ready:
+        monkeypatch.setenv("VERIFIER_DATABASE_URL", url.replace(f":{port}/", f":{ready.port}/"))
+        _connect_anew()
+        yield ready
+        monkeypatch.setenv("VERIFIER_DATABASE_URL", url)
+        _connect_anew()
+
+
+def _connect_anew() -> None:
+    store_engine.engine().dispose()
+    store_engine.engine.cache_clear()
+    forget()
 
 
 def in_background(work: Callable[[], object]) -> threading.Thread:

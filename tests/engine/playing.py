@@ -15,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, text
 
 from verifier.carriers.base import Answer
+from verifier.guidance import WaitingReason
 from verifier.outcomes import Billed, Lane, Outcome
 from verifier.store import queue
 from verifier.store.engine import engine, transaction
@@ -184,10 +185,13 @@ LAWS: Final = {
                   AND NOT EXISTS (
                       SELECT FROM verifier.verifications v WHERE v.id = i.verification_id)))
     """,
-    "what is open says why, and when it is due": """
+    "what is open says why, and when it is due": f"""
         SELECT w.id FROM verifier.waiting w
-         WHERE w.cause IS NULL OR w.due_at > w.now + interval '2 days'
-    """,
+         WHERE coalesce(w.cause, '') NOT IN {tuple(map(str, WaitingReason))}
+            OR w.due_at > w.now + interval '2 days'
+            OR (w.state = 'waiting' AND w.due_at > w.now AND w.cause <> 'paused'
+                AND (w.cause = 'new' OR w.until IS DISTINCT FROM w.due_at))
+    """,  # noqa: S608 - constants only
     "no call is written down as under way that nobody makes": """
         SELECT a.id FROM verifier.attempts a WHERE a.state = 'started' AND NOT EXISTS (
                SELECT FROM verifier.open_verifications o

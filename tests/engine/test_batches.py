@@ -73,8 +73,8 @@ def test_unknown_references_are_counted_and_listed_and_the_rest_goes_in(world: W
     assert done.unknown == (("default", "nobody-1"), ("default", "nobody-2"))
 
 
-def test_an_empty_batch_is_done_at_once(world: World) -> None:
-    done = client.submit([], caller="a", key="k")
+def test_a_batch_that_meets_nobody_is_done_at_once(world: World) -> None:
+    done = client.submit(selection="failed", caller="a", key="k")
     assert client.wait(done.batch, timeout=2).done
 
 
@@ -301,6 +301,15 @@ def test_what_only_a_paused_batch_wants_stays_held_when_another_is_cancelled(wor
         {"deadline_hours": float("nan")},
         {"deadline_hours": float("inf")},
         {"deadline_hours": -5},
+        {"deadline_hours": 1.4},
+        {"deadline_hours": True},
+        {"deadline_hours": "13812345678"},
+        {"priority": "urgent"},
+        {"priority": "interactive"},
+        {"priority": ["high"]},
+        {"references": None, "selection": "audit"},
+        {"references": None, "selection": "13812345678"},
+        {"references": "13812345678"},
         {"key": "for 13812345678"},
         {"caller": "someone@example.com"},
         {"label": "11010119900307563X"},
@@ -321,6 +330,15 @@ def test_what_would_stop_a_lane_or_leak_is_refused_and_not_quoted(
     for secret in ("13812345678", "someone@example.com", "11010119900307563X"):
         assert secret not in str(caught.value)
     assert world.rows("SELECT FROM verifier.batches") == []
+
+
+def test_a_whole_number_of_hours_is_one_however_it_is_written(world: World) -> None:
+    (person,) = world.people(1)
+    asked: dict[str, Any] = {"references": [person.reference], "caller": "a", "key": "k"}
+    assert client.submit(**asked, deadline_hours=24.0).new  # type: ignore[arg-type]
+    assert not client.submit(**asked, deadline_hours=24).new
+    with pytest.raises(ConflictError):
+        client.submit(**asked, deadline_hours=25)
 
 
 def test_who_is_verified_before_a_batch_is_loaded_is_not_asked_about_again(world: World) -> None:
@@ -366,3 +384,35 @@ def _half_made(world: World, key: str) -> int:
         )
         loading.take_snapshot(connection, row.id, "unverified", {})
     return int(row.id)
+
+
+def test_an_answer_that_is_not_in_the_history_is_asked_for_again_and_only_that_one(
+    world: World,
+) -> None:
+    kept, lost = world.people(2)
+    late = _half_made(world, "late")
+    client.submit(selection="unverified", caller="audit", key="first")
+    world.drain()
+    world.execute(
+        "DELETE FROM verifier.verifications v USING verifier.users u "
+        "WHERE u.id = v.user_id AND u.reference = :reference",
+        reference=lost.reference,
+    )
+    submission.load(late)
+    assert client.get_batch(late).settled == 1
+    world.drain()
+    assert (world.calls_about(kept), world.calls_about(lost)) == (1, 2)
+    state = client.get_batch(late)
+    assert (state.state, state.outcomes) == ("done", {"MATCHED": 2})
+    assert world.rows("SELECT id FROM verifier.verifications GROUP BY id HAVING count(*) > 1") == []
+
+
+def test_a_sweep_leaves_a_batch_that_somebody_loads_to_them(world: World) -> None:
+    world.people(2)
+    stuck = _half_made(world, "stuck")
+    other = _half_made(world, "other")
+    with transaction() as connection:
+        assert batches.lock(connection, stuck) is not None
+        assert sweep.sweep()["loaded"] == 2
+        states = {row.id: row.state for row in world.rows("SELECT id, state FROM verifier.batches")}
+    assert states == {stuck: "loading", other: "open"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -154,9 +155,46 @@ def test_the_feed_never_skips_a_row_that_commits_late(world: World) -> None:
     assert len(client.changes(None, limit=1).changes) == 1
 
 
-def test_a_cursor_that_is_none_is_refused(world: World) -> None:
-    with pytest.raises(UsageError):
-        client.changes("yesterday")
+@pytest.mark.parametrize("cursor", ["yesterday", "1", "1.", "-1.0", "1.99999999999999999999", 7])
+def test_a_cursor_that_is_none_is_refused(world: World, cursor: Any) -> None:
+    with pytest.raises(UsageError, match="not a cursor") as caught:
+        client.changes(cursor)
+    assert caught.value.fix
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1.5, "7"])
+def test_a_page_has_at_least_one_row(world: World, limit: Any) -> None:
+    with pytest.raises(UsageError, match="limit"):
+        client.changes(limit=limit)
+
+
+@pytest.mark.parametrize(
+    ("references", "said"),
+    [
+        ("u-1", "must be a list of texts"),
+        (b"u-1", "must be a list of texts"),
+        ({"u-1": 1}, "must be a list of texts"),
+        (7, "must be a list of texts"),
+        (["u-1", None], "Reference 2 of the list"),
+        ([("shop", "u-1", "more")], "no pair"),
+        ([], "is empty"),
+        ((), "is empty"),
+    ],
+)
+def test_what_is_no_list_of_references_is_refused_and_leaves_the_key_free(
+    world: World, references: Any, said: str
+) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        client.submit(references, caller="a", key="k")
+    assert caught.value.fix
+    assert world.rows("SELECT FROM verifier.batches") == []
+
+
+@pytest.mark.parametrize("rows", [{"reference": "u-1"}, "u-1", ["u-1"], [None], None, 7])
+def test_what_is_no_list_of_users_is_refused(world: World, rows: Any) -> None:
+    with pytest.raises(UsageError, match="rows must be a list of mappings") as caught:
+        client.put_users(rows)
+    assert caught.value.fix
 
 
 def test_without_a_database_the_error_says_so_and_shows_no_password(

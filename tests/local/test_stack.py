@@ -13,9 +13,11 @@ import pytest
 
 from tests.local.watching import ROOT, alive, eventually, processes_mentioning, script, sql
 from verifier.config import load
+from verifier.errors import ConfigError
 from verifier.local import processes
 from verifier.local.sandbox_config import sandbox_port, write_local_config
 from verifier.local.servers import EmbeddedServers
+from verifier.local.stack import LocalStack
 from verifier.settings import running_endpoints
 
 UP = """
@@ -53,10 +55,22 @@ def test_no_secret_stands_in_the_written_configuration(tmp_path: Path) -> None:
     assert not any(secret in path.read_text() for secret in secrets)
 
 
+def test_a_wrong_file_is_refused_before_anything_is_started(state: Path) -> None:
+    (state / "verifier.toml").write_text("[engine]\nthreds = 3\n")
+    with pytest.raises(ConfigError, match="did you mean 'threads'"):
+        LocalStack(state).start()
+    (state / "verifier.toml").unlink()
+    (state / "keyring.json").write_text("{}")
+    (state / "keyring.json").chmod(0o600)
+    with pytest.raises(ConfigError, match="key"):
+        LocalStack(state).start()
+    assert [path.name for path in state.iterdir()] == ["keyring.json"]
+
+
 @pytest.mark.slow
 def test_a_stack_starts_stops_in_order_and_leaves_nothing(state: Path) -> None:
     with script(UP, state) as stack:
-        wait_until_ready(stack)
+        said = wait_until_ready(stack)
         found = running_endpoints(state)
         assert found is not None
         assert found.sandbox_url is not None
@@ -64,6 +78,7 @@ def test_a_stack_starts_stops_in_order_and_leaves_nothing(state: Path) -> None:
         stack.send_signal(signal.SIGINT)
         words, _ = stack.communicate(timeout=60)
         assert stack.returncode == 0, words
+        assert "SecurityWarning" not in said + words
     assert processes_mentioning(str(state)) == []
     assert running_endpoints(state) is None
 
@@ -100,8 +115,8 @@ def test_a_second_stack_on_the_same_home_is_refused(state: Path) -> None:
     assert second.returncode == 1
 
 
-def wait_until_ready(stack: subprocess.Popen[str], seconds: float = 40.0) -> None:
-    """Read what it says until it is ready; fail with its words when a child crashes."""
+def wait_until_ready(stack: subprocess.Popen[str], seconds: float = 40.0) -> str:
+    """Read what it says until it is ready, and return that; fail when a child crashes."""
     assert stack.stdout is not None
     descriptor = stack.stdout.fileno()
     heard = b""
@@ -116,6 +131,7 @@ def wait_until_ready(stack: subprocess.Popen[str], seconds: float = 40.0) -> Non
         return b"\nready;" in heard
 
     eventually(is_ready, seconds)
+    return heard.decode()
 
 
 def _descendants(pid: int) -> list[int]:

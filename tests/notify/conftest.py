@@ -19,7 +19,7 @@ from tests.notify.receiving import Receiver
 from verifier import client
 from verifier.notify import runtime
 from verifier.notify.dispatch import dispatch
-from verifier.store import clock, demo
+from verifier.store import batches, clock, demo
 from verifier.store.engine import transaction
 
 
@@ -75,9 +75,7 @@ class Office:
         the feed shows it."""
         settled = settle_all(outcome)
         with transaction() as connection:
-            open_batches = connection.scalars(text("SELECT id FROM verifier.batches")).all()
-        for batch in open_batches:
-            client._finished(batch)
+            batches.finish_completed(connection)
         if shown:
             until_shown()
         return settled

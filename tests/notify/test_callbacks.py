@@ -10,9 +10,12 @@ import pytest
 import redis
 
 from tests.notify.conftest import Office
-from verifier import client, doorbell
+from verifier import answerbell, client, doorbell
 from verifier.errors import ConflictError, UsageError
 from verifier.settings import broker_url
+
+#: Whole keys; an application whose queues have no prefix would name them so.
+OWN_KEYS = (doorbell.REFUSED_KEY, answerbell.key_of(7), f"{doorbell.KEY_PREFIX}control")
 
 
 def _messages(queue: str, prefix: str = "vp:") -> list[tuple[dict[str, Any], dict[str, Any]]]:
@@ -103,6 +106,8 @@ def test_the_same_key_with_another_task_is_another_request(office: Office) -> No
         ("shop.done", "celery.pidbox"),
         ("shop.done", "shop\x06\x163"),
         ("shop.done", "verify.new"),
+        *(("shop.done", key) for key in OWN_KEYS),
+        *(("shop.done", key.removeprefix(doorbell.KEY_PREFIX)) for key in OWN_KEYS),
         *(("shop.done", queue) for queue in doorbell.QUEUES),
         (None, "shop"),
     ],

@@ -5,12 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+import structlog.testing
 from sqlalchemy import text
 
 from tests.notify.conftest import Office
 from tests.processes import until
+from verifier.notify import content
 from verifier.notify import dispatch as dispatching
+from verifier.notify.policy import Answer
+from verifier.notify.webhook import Webhook
 from verifier.store import deliveries
 from verifier.store.engine import transaction
 from verifier.upkeep.sweep import sweep
@@ -108,6 +115,78 @@ def test_endpoints_that_hang_harm_nobody(office: Office) -> None:
     assert time.monotonic() - begun < 1.4  # less than one of their calls
     runner.join(20)
     assert all(one.most_at_once == 1 for one in hanging)
+
+
+def test_a_delivery_that_cannot_be_prepared_harms_no_other(office: Office) -> None:
+    shop = office.receiver(events=["batch.done"])
+    mill = office.receiver("mill", events=["batch.done"])
+    for seed in (1, 2):
+        office.batch(1, seed=seed)
+        office.settle()
+    poisoned, _ = office.deliveries()
+    with transaction() as connection:
+        connection.execute(
+            text("UPDATE verifier.deliveries SET payload = :payload WHERE id = :id"),
+            {"payload": '{"name": "13800138000"}', "id": poisoned.id},
+        )
+    with structlog.testing.capture_logs() as logs:
+        assert office.dispatch() == {"again": 1, "delivered": 2}
+        office.later(seconds=2)
+        office.dispatch()
+    assert (len(shop.messages), len(mill.messages)) == (1, 2)
+    found, sound = office.deliveries()
+    assert (found.state, found.error, found.tries) == ("waiting", "content", 1)
+    assert (sound.state, sound.tries) == ("delivered", 1)
+    (line,) = [entry for entry in logs if entry["event"] == "delivery cannot be told"]
+    assert (line["delivery"], line["type"]) == (poisoned.id, "KeyError")
+
+
+def test_a_call_that_breaks_leaves_the_others_recorded(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = office.receiver(events=["batch.done"])
+    mill = office.receiver("mill", events=["batch.done"])
+    send = Webhook.send
+
+    def broken(self: Webhook, *arguments: Any) -> Answer:
+        if self.name == "mill":
+            raise RuntimeError("13800138000")
+        return send(self, *arguments)
+
+    monkeypatch.setattr(Webhook, "send", broken)
+    office.batch(1)
+    office.settle()
+    with structlog.testing.capture_logs() as logs:
+        assert office.dispatch() == {"again": 1, "delivered": 1}
+    assert (len(shop.messages), len(mill.messages)) == (1, 0)
+    assert [row.error for row in office.deliveries("mill")] == ["content"]
+    assert "RuntimeError" in str(logs)
+    assert "13800138000" not in str(logs)
+
+
+def test_an_event_that_nobody_knows_is_no_overdue_one(office: Office) -> None:
+    unknown: Any = SimpleNamespace(event="user.forgotten", payload={"late": []})
+    with transaction() as connection, pytest.raises(ValueError, match=r"user\.forgotten"):
+        content.data_of(connection, unknown, [])
+
+
+def test_the_feed_is_not_cut_again_and_again_while_a_call_hangs(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = office.receiver(timeout=1.5)
+    shop.status = "hang"
+    office.batch(1)
+    office.settle()
+    cuts = []
+    cut_settled = deliveries.cut_settled
+
+    def counted(*arguments: Any) -> int:
+        cuts.append(cut_settled(*arguments))
+        return cuts[-1]
+
+    monkeypatch.setattr(deliveries, "cut_settled", counted)
+    office.dispatch()
+    assert cuts == [1, 0, 0]  # at first, what was left then, and after the call
 
 
 def test_cutting_twice_at_once_tells_nobody_twice(office: Office) -> None:

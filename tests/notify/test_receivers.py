@@ -75,6 +75,33 @@ def shown(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shown]:
     kill_group(process)
 
 
+@pytest.mark.parametrize(
+    ("language", "name", "program"),
+    [("python", "receiver.py", sys.executable), ("javascript", "receiver.mjs", str(NODE))],
+    ids=["python", "javascript"],
+)
+@pytest.mark.parametrize(
+    ("secret", "arguments"), [(None, ["0"]), (SECRET, [])], ids=["no_secret", "no_port"]
+)
+def test_started_wrongly_it_says_how_to(
+    language: str, name: str, program: str, secret: str | None, arguments: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(_example(language, name), "utf-8")
+    environment = {key: value for key, value in os.environ.items() if key != "WEBHOOK_SECRET"}
+    ended = subprocess.run(
+        [program, name, *arguments],
+        env=environment | ({"WEBHOOK_SECRET": secret} if secret else {}),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("usage: WEBHOOK_SECRET=whsec_… ")
+    assert ended.stderr.count("\n") == 1
+
+
 def test_it_hears_what_the_dispatcher_says(
     shown: Shown, office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ from verifier.notify import runtime
 from verifier.signing.webhooks import new_secret
 from verifier.store import deliveries, operations
 from verifier.store.engine import transaction
+from verifier.upkeep.housekeeping import keep_house
 
 
 def test_settled_verifications_and_a_done_batch_are_told_once_and_in_feed_order(
@@ -170,6 +171,82 @@ def test_what_fails_for_too_long_is_dead_and_an_operator_can_bring_it_back(
     office.dispatch()
     assert [row.state for row in office.deliveries()] == ["delivered"]
     assert len(shop.calls) == 1  # the same webhook-id as before
+
+
+@pytest.mark.parametrize("why", ["paused", "stopped", "not configured"])
+def test_giving_up_counts_from_a_failure_and_not_while_nobody_calls(
+    office: Office, why: str
+) -> None:
+    shop = office.receiver(events=["batch.done"])
+    shop.status = 503
+    office.batch(1, seed=1)
+    office.settle()
+    office.dispatch()  # the one fails before the pause, the other waits through it
+    office.batch(1, seed=2)
+    office.settle()
+    with transaction() as connection:
+        if why == "paused":
+            deliveries.pause(connection, "shop", by="t", reason=None)
+        elif why == "stopped":
+            operations.stop(connection, by="t", reason=None)
+    if why == "not configured":
+        office.remove("webhooks.shop")
+    office.later(days=4)
+    assert office.dispatch() == {}
+    with transaction() as connection:
+        if why == "paused":
+            deliveries.resume(connection, "shop")
+        elif why == "stopped":
+            operations.start(connection)
+    if why == "not configured":
+        keys = {"url": shop.url, "secret": "env:SECRET_OF_shop", "events": ["batch.done"]}
+        office.table("webhooks.shop", keys)
+
+    def fail_both() -> list[str]:
+        for _ in range(2):
+            office.dispatch()
+            office.later(minutes=20)
+        return [row.state for row in office.deliveries()]
+
+    assert fail_both() == ["waiting", "waiting"]
+    assert [row.tries for row in office.deliveries()] == [2, 1]
+    office.later(hours=71)
+    assert fail_both() == ["waiting", "waiting"]
+    office.later(hours=2)
+    assert fail_both() == ["dead", "dead"]
+
+
+def test_what_was_taken_is_forgotten_after_a_month_and_what_is_dead_never(office: Office) -> None:
+    shop = office.receiver(give_up_hours=1, events=["batch.done"])
+    office.batch(1, seed=1)
+    office.settle()
+    office.dispatch()
+    shop.status = 500
+    office.batch(1, seed=2)
+    office.settle()
+    for _ in range(2):
+        office.dispatch()
+        office.later(hours=2)
+    assert [row.state for row in office.deliveries()] == ["delivered", "dead"]
+    office.later(days=31)
+    keep_house()
+    assert [row.state for row in office.deliveries()] == ["dead"]
+
+
+def test_a_retry_of_nothing_does_not_end_the_rest_of_an_endpoint(office: Office) -> None:
+    shop = office.receiver(events=["batch.done"])
+    shop.status = 500
+    office.batch(1)
+    office.settle()
+    office.dispatch()
+    rests_until = office.endpoint().not_before
+    assert rests_until is not None
+    with transaction() as connection:
+        assert deliveries.retry(connection, "shop", 10**9) == 0
+    assert office.endpoint().not_before == rests_until
+    with transaction() as connection:
+        assert deliveries.retry(connection, "shop") == 1
+    assert office.endpoint().not_before is None
 
 
 def test_an_endpoint_that_is_gone_is_paused_and_what_waits_stays_in_the_feed(

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.outcome_map import declared_details
 from tests.sandbox.signed import tencent, verify
 from verifier.identity.id_number import parse_id_number
 from verifier.identity.names import canonical_name
 from verifier.identity.phone import lane_of, parse_phone
 from verifier.identity.reference import check_platform, check_reference
-from verifier.outcomes import Lane, Outcome, code_table, declared_details
+from verifier.outcomes import Lane, Outcome, code_table
 from verifier.sandbox.judge import rule
 from verifier.sandbox.people import (
     EXPECTED_COLUMNS,

@@ -12,11 +12,11 @@ import psycopg2
 import pytest
 from psycopg2 import sql
 from psycopg2.extensions import connection as RawConnection
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from tests.engine.conftest import as_row, forget
 from verifier import client
-from verifier.errors import NotFoundError
+from verifier.errors import ConfigError, NotFoundError
 from verifier.sandbox.people import generate
 from verifier.store import demo, schema
 from verifier.store.engine import transaction
@@ -179,8 +179,32 @@ def test_many_at_once_with_one_key_make_one_batch(shop: RawConnection, database_
 
 
 def test_a_role_that_is_not_there_is_said(database_url: str) -> None:
-    with pytest.raises(NotFoundError, match="no database role"):
-        schema.grant(database_url, "nobody-of-that-name")
+    with pytest.raises(NotFoundError, match='no database role "Nobody"') as caught:
+        schema.grant(database_url, "Nobody")
+    assert "CREATE ROLE \"Nobody\" LOGIN PASSWORD '...'" in str(caught.value.fix)
+    with pytest.raises(NotFoundError, match="refused"):
+        schema.grant(database_url, "PUBLIC")
+
+
+@pytest.mark.parametrize("granted", ["nothing", "what a service needs"])
+def test_who_may_not_grant_is_told_that_nothing_was_granted(
+    product: Path, database_url: str, granted: str
+) -> None:
+    role, other = (f"{kind}_{uuid.uuid4().hex}" for kind in ("lowly", "other"))
+    url = database_url.replace("+psycopg2", "")
+    _administer(url, "CREATE ROLE {} LOGIN PASSWORD 's'", role)
+    _administer(url, "CREATE ROLE {}", other)
+    if granted != "nothing":
+        schema.grant(database_url, role)
+    try:
+        lowly = make_url(database_url).set(username=role, password="s")
+        with pytest.raises(ConfigError, match="Nothing was granted") as caught:
+            schema.grant(lowly.render_as_string(hide_password=False), other)
+        assert "owns the verifier's tables" in str(caught.value.fix)
+    finally:
+        for name in (role, other):
+            _administer(url, "DROP OWNED BY {}", name)
+            _administer(url, "DROP ROLE {}", name)
 
 
 def test_a_deadline_that_nobody_asked_for_is_the_configured_one(

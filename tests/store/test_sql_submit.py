@@ -16,8 +16,8 @@ from psycopg2.extensions import connection as RawConnection
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from verifier import client
-from verifier.doorbell import QUEUES
+from verifier import answerbell, client
+from verifier.doorbell import QUEUES, REFUSED_KEY
 from verifier.errors import ConflictError, UsageError
 from verifier.identity.errors import InvalidField
 from verifier.identity.id_number import check_digit
@@ -171,7 +171,7 @@ def test_what_is_stored_of_a_request_is_the_same_either_way(raw: RawConnection) 
         {"references": ["u-1", "x"], "deadline_hours": 3, "notify": "a.b", "notify_queue": "q"},
         {"selection": "failed", "platform": "p", "priority": "high", "label": "a label"},
         {"selection": "unverified"},
-        {"references": []},
+        {"references": ["x"]},
     )
     for named in requests:
         client.submit(caller="python", key="k", **named)
@@ -211,6 +211,7 @@ def test_selections_take_the_same_users_either_way(raw: RawConnection) -> None:
     [
         ({}, "either a selection or a list"),
         ({"references": [], "selection": "all"}, "either a selection or a list"),
+        ({"references": []}, "list of references is empty"),
         ({"selection": "rerun"}, "selection must be"),
         ({"selection": "all", "priority": "interactive"}, "priority must be"),
         ({"selection": "all", "priority": None}, "priority must be"),
@@ -231,6 +232,9 @@ def test_selections_take_the_same_users_either_way(raw: RawConnection) -> None:
         ({"selection": "all", "notify": "verifier.drain"}, "notify must"),
         ({"selection": "all", "notify": "a b"}, "notify must"),
         ({"selection": "all", "notify": "a.b", "notify_queue": "control"}, "notify_queue must"),
+        ({"selection": "all", "notify": "a.b", "notify_queue": "vp:control"}, "notify_queue must"),
+        ({"selection": "all", "notify": "a.b", "notify_queue": "_refused"}, "notify_queue must"),
+        ({"selection": "all", "notify": "a.b", "notify_queue": "_answered:7"}, "notify_queue must"),
     ],
 )
 def test_a_request_that_cannot_be_meant_is_refused_and_stores_nothing(
@@ -329,6 +333,7 @@ _NAMES = st.sampled_from(
     (
         *("shop.done", "verifier.x", "workers.a", "celery.b", "verifierx", "verify.cmcc", *QUEUES),
         *("unacked", "unacked_mutex", "celeryev", "celery", "a.pidbox", "a b", "", "1a", "é"),
+        *("vp:control", "vp.control", REFUSED_KEY, answerbell.key_of(7), "_refused", "_answered:7"),
     )
 ) | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=4)
 
@@ -346,7 +351,9 @@ def test_whom_to_notify_is_judged_alike_in_sql(task: str, queue: str | None) -> 
         savepoint = connection.begin_nested()
         try:
             connection.execute(
-                text("SELECT verifier.submit('c', 'k', '{}', notify => :task, notify_queue => :q)"),
+                text(
+                    "SELECT verifier.submit('c', 'k', '{u}', notify => :task, notify_queue => :q)"
+                ),
                 {"task": task, "q": queue},
             )
             taken = True

@@ -90,8 +90,11 @@ def test_rubbish_is_an_answer_or_a_fault_that_the_client_sorts(head: bytes, data
         ("Content-Length: -1\r\n", "BadReply: garbage"),
         ("Content-Length: 9999999999999\r\n", "BadReply: oversize"),
         ("Content-Length: 4\r\n", "Unanswered: lost"),
+        ("Content-Length: " + "9" * 5000 + "\r\n", "BadReply: oversize"),
+        ("Content-Length: " + "0" * 4999 + "2\r\n", "BadReply: oversize"),
+        ("Transfer-Encoding: chunked\r\n\r\n-5\r\nhello", "BadReply: garbage"),
     ],
-    ids=["two", "negative", "huge", "short"],
+    ids=["two", "negative", "huge", "short", "absurd", "many_zeroes", "negative_chunk"],
 )
 def test_a_length_that_does_not_hold_is_no_answer(lengths: str, expected: str) -> None:
     assert _read([f"HTTP/1.1 200 OK\r\n{lengths}\r\n{{}}".encode()]) == expected
@@ -124,7 +127,8 @@ def test_a_header_cannot_break_out_of_its_line(value: str, transport: Transport)
 
 
 @pytest.mark.parametrize(
-    "url", ["http://h/a b", "http://h/\r\n", "ftp://h/", "/relative", "http://h/é"]
+    "url",
+    ["http://h/a b", "http://h/\r\n", "ftp://h/", "/relative", "http://h/é", "http://h?a=b"],
 )
 def test_only_plain_absolute_urls_are_called(url: str, transport: Transport) -> None:
     with pytest.raises(ValueError, match="URL"):

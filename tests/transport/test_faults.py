@@ -160,6 +160,14 @@ def _endless_chunks(peer: Peer) -> None:
         peer.send(block)
 
 
+def _negative_chunk(peer: Peer) -> None:
+    """To http.client a chunk of this length is all that ever comes."""
+    peer.read_request()
+    peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n")
+    for _ in range(300):
+        peer.send(b"x" * 1_048_576)
+
+
 def _bomb(coding: str) -> Callable[[Peer], None]:
     packer = zlib.compressobj(9, wbits=31 if coding == "gzip" else 15)
     packed = b"".join(packer.compress(b"\0" * 1_048_576) for _ in range(60)) + packer.flush()
@@ -169,8 +177,8 @@ def _bomb(coding: str) -> Callable[[Peer], None]:
 
 @pytest.mark.parametrize(
     "script",
-    [_endless, _endless_chunks, _bomb("gzip"), _bomb("deflate")],
-    ids=["gigabyte", "chunks", "gzip_bomb", "deflate_bomb"],
+    [_endless, _endless_chunks, _negative_chunk, _bomb("gzip"), _bomb("deflate")],
+    ids=["gigabyte", "chunks", "negative_chunk", "gzip_bomb", "deflate_bomb"],
 )
 def test_an_answer_too_large_costs_flat_memory(
     script: Callable[[Peer], None], transport: Transport

@@ -20,6 +20,7 @@ from tests.workers import rubbish
 from tests.workers.conftest import Fleet, children_of, until
 from tests.workers.rubbish import ID_NUMBER, NAME, PERSON, PHONE, REFUSED, message, written
 from verifier import client
+from verifier.doorbell import REFUSED_KEY
 from verifier.settings import broker_url
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -56,7 +57,7 @@ class Victim:
         assert children_of(self.process.pid) == self.children
 
     def refused(self, queue: str = "control") -> int:
-        return int(self.broker.hget("vp:refused", queue) or 0)
+        return int(self.broker.hget(REFUSED_KEY, queue) or 0)
 
     def lines(self, event: str) -> list[dict[str, Any]]:
         found = [line for line in self.fleet.log("victim").splitlines() if event in line]
@@ -179,7 +180,7 @@ def test_keys_of_another_type_are_removed(fleet: Fleet, broker: redis.Redis) -> 
         broker.sadd("vp:verify.cmcc\x06\x169", NAME)
         broker.set("vp:unacked", PHONE)
         broker.set("vp:unacked_index", PHONE)
-        broker.set("vp:refused", PHONE)
+        broker.set(REFUSED_KEY, PHONE)
         for key in also:
             broker.set(key, PHONE)
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import redis
@@ -14,6 +17,7 @@ from tests.workers.conftest import Fleet, children_of, until
 from verifier import client
 from verifier.clock import at_local, business_date, parse_time
 from verifier.config import config
+from verifier.local.processes import ROOT_IS_FINE
 from verifier.sandbox.people import Fate, SandboxPerson
 from verifier.settings import broker_url
 from verifier.store import clock, jobs
@@ -183,4 +187,50 @@ def test_without_a_beat_the_control_worker_keeps_things_going(
         lambda: {client.get(p.reference).status for p in people} == {"verified"},
         60,
         "the second metronome's sweep",
+    )
+
+
+@pytest.mark.parametrize("role", ["worker", "beat"])
+def test_with_a_wrong_configuration_nothing_begins(
+    fleet: Fleet, role: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text("[engine]\nthreds = 3\n", "utf-8")
+    monkeypatch.setenv("VERIFIER_CONFIG", str(wrong))
+    ended = _refused_start(role)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"error: The configuration file {wrong} is wrong:\n")
+    assert "did you mean 'threads'?\nfix: Mend the keys above" in ended.stderr
+    assert "Traceback" not in ended.stderr + ended.stdout
+
+
+def test_without_the_keys_only_who_needs_none_begins(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VERIFIER_KEYRING", str(tmp_path / "absent.json"))
+    ended = _refused_start("worker")
+    assert ended.returncode == 1
+    assert str(tmp_path / "absent.json") in ended.stderr.splitlines()[0]
+    assert [line.split(":")[0] for line in ended.stderr.splitlines()] == ["error", "fix"]
+    fleet.worker("notify", "notify", 1)
+
+
+def test_a_worker_begins_while_the_database_is_away(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VERIFIER_DATABASE_URL", "postgresql://nobody@127.0.0.1:9/nothing")
+    fleet.worker()
+    fleet.beat()
+
+
+def _refused_start(role: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "celery", "--quiet", "-A", "workers.app", role]
+    environment = {"PYTHONWARNINGS": ROOT_IS_FINE, "VERIFIER_LOG_LEVEL": "INFO"}
+    return subprocess.run(
+        [*command, *(["-c", "1"] if role == "worker" else ["--pidfile="])],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=60,
+        check=False,
     )

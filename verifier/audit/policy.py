@@ -14,7 +14,6 @@ Instants come from the night and not from the clock, so an audit that is resumed
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Final
@@ -29,15 +28,6 @@ from verifier.reminders.policy import concerns_person
 DEFAULT_TIME: Final = time(2, 0)
 
 
-class Cause(enum.StrEnum):
-    """Why a user is queued again. The names of the conditions in ``store.audits``."""
-
-    UNVERIFIED = "unverified"
-    NO_RECORD = "no_record"
-    NUMBER_INACTIVE = "number_inactive"
-    VERIFIED_LONG_AGO = "verified_long_ago"
-
-
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Checks older than these instants are repeated."""
@@ -47,7 +37,7 @@ class Limits:
     inactive_before: datetime
 
     def parameters(self) -> dict[str, datetime]:
-        """As the selection ``audit`` of :mod:`verifier.store.batches` takes them."""
+        """As the selection ``audit`` of :mod:`verifier.store.loading` takes them."""
         return {
             "verified_before": self.verified_before,
             "no_record_before": self.no_record_before,

@@ -8,9 +8,14 @@ import click
 
 from verifier.cli import talk
 from verifier.cli.lazy import Group
-from verifier.cli.options import json_option, reason_option, timeout_needs_wait, watch_option
+from verifier.cli.options import (
+    FAILURES,
+    json_option,
+    reason_option,
+    timeout_needs_wait,
+    watch_option,
+)
 from verifier.cli.session import needs_store, store
-from verifier.cli.user import FAILURES
 
 if TYPE_CHECKING:
     from verifier.verification.batches import Only

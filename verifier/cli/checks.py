@@ -7,20 +7,25 @@ needs is broken, is left out; what it needs is reported.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+import shlex
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Row
 from sqlalchemy.exc import SQLAlchemyError
 
 from verifier.cli import connections, talk
-from verifier.cli.webhookview import read_endpoints
+from verifier.cli.session import NO_RIGHTS, NOT_ALLOWED, USE_THE_OWNER
+from verifier.cli.webhookview import NOT_READ, READ_IT, read_endpoints
 from verifier.cli.workers_seen import FRESH_SECONDS, fresh_queues
-from verifier.config import Config, config, resolve_secret
+from verifier.config import CallbackConfig, Config, config, resolve_secret
 from verifier.doorbell import QUEUES, REFUSED_KEY
 from verifier.errors import ConfigError, StoreUnavailableError, VerifierError
+from verifier.events import CELERY
 from verifier.identity.keyring import KeyRing
 from verifier.notify.webhook import Webhook
 from verifier.outcomes import Lane
@@ -108,14 +113,15 @@ def _secrets(current: Config) -> Iterator[Check]:
     for name, gateway in current.gateways.items():
         references.append((f"gateway {name}", (gateway.key_id, gateway.key_secret)))
     if current.callbacks.broker_url is not None:
-        references.append(("callbacks", (current.callbacks.broker_url,)))
+        yield _callbacks(current.callbacks)
     for name, webhook in current.webhooks.items():
         try:
             Webhook(name, webhook)
         except ConfigError as error:
             yield _failed(f"secrets of webhook {name}", error)
         else:
-            yield _ok(f"secrets of webhook {name}", "can be used")
+            keys = (webhook.secret, webhook.previous_secret)
+            yield _usable(f"webhook {name}", keys, "can be used")
     for owner, secrets in references:
         try:
             for reference in secrets:
@@ -123,7 +129,28 @@ def _secrets(current: Config) -> Iterator[Check]:
         except ConfigError as error:
             yield _failed(f"secrets of {owner}", error)
         else:
-            yield _ok(f"secrets of {owner}", "can be read")
+            yield _usable(owner, secrets, "can be read")
+
+
+def _usable(owner: str, references: Iterable[str | None], found: str) -> Check:
+    """They are in order; but a file with one should be its owner's alone."""
+    for reference in references:
+        scheme, _, path = (reference or "").partition(":")
+        if scheme == "file" and (mode := stat.S_IMODE(Path(path).stat().st_mode)) & 0o077:
+            return _warn(
+                f"secrets of {owner}",
+                f"{path} is open to other accounts (mode {mode:04o})",
+                f"chmod 600 {shlex.quote(path)}, as the account of the workers.",
+            )
+    return _ok(f"secrets of {owner}", found)
+
+
+def _callbacks(current: CallbackConfig) -> Check:
+    try:
+        current.resolved_broker_url()
+    except ConfigError as error:
+        return _failed("secrets of callbacks", error)
+    return _usable("callbacks", [current.broker_url], "can be used")
 
 
 def _lanes(current: Config) -> Iterator[Check]:
@@ -263,12 +290,20 @@ def _connections(connection: Connection) -> Check:
             f"through a pooler, which has {row.ours} open of at most {budget.room} left by others; "
             f"towards it {needs}. Its own limits cannot be seen from here",
         )
-    found = f"{needs}; {budget.room} of {row.allowed} are left by others, {row.ours} are open"
+    found = (
+        f"{needs}; PostgreSQL allows {row.allowed}, others have {row.others} of them: "
+        f"{budget.room} are ours, {row.ours} of these are open now"
+    )
     if budget.fits:
-        return _ok("connections", f"{found}: enough for {budget.hosts} hosts")
-    return _warn(
+        return _ok("connections", f"{found}. Enough for {talk.counted(budget.hosts, 'host')}")
+    if budget.suffices:
+        lack = f"Enough for one host; two, as while deploying, need {connections.WANTED}"
+    else:
+        least = connections.PER_HOST + connections.PER_CLIENT
+        lack = f"Not enough for one host and one command, which need {least}"
+    return (_warn if budget.suffices else _fail)(
         "connections",
-        f"{found}: two hosts need {connections.WANTED}",
+        f"{found}. {lack}",
         "Raise max_connections (or the limit of the role or database), or put PgBouncer in "
         "between: docs/operations.md.",
     )
@@ -278,7 +313,13 @@ def _migrations() -> Check:
     try:
         current, head = schema.current(database_url()), schema.head()
     except SQLAlchemyError as error:
-        return _fail("migrations", f"cannot be read ({type(error).__name__})")
+        if getattr(getattr(error, "orig", None), "pgcode", None) == NOT_ALLOWED:
+            return _fail("migrations", NO_RIGHTS, USE_THE_OWNER)
+        return _fail(
+            "migrations",
+            f"cannot be read ({type(error).__name__})",
+            "Run `verifier db check`; PostgreSQL's own log says more.",
+        )
     if current == head:
         return _ok("migrations", f"at {head}")
     return _fail(
@@ -383,7 +424,9 @@ def _webhooks(connection: Connection) -> Iterator[Check]:
     for row in read_endpoints(connection):
         name, backlog = row["name"], row["waiting"] or row["dead"] or row["behind"]
         title, show = f"webhook {name}", f"`verifier webhook show {name}"
-        if row["state"] == "paused":
+        if row["state"] == "new":
+            yield _warn(title, NOT_READ, READ_IT)
+        elif row["state"] == "paused":
             why = f": {row['pause_reason']}" if row["pause_reason"] else ""
             yield _warn(
                 title,
@@ -400,7 +443,12 @@ def _webhooks(connection: Connection) -> Iterator[Check]:
             yield _warn(
                 title,
                 f"{row['state']} ({row['last_error']}); {row['waiting']:,} wait",
-                f"{show}` lists them; `verifier webhook test {name}` says what it answers.",
+                f"{show}` lists them; "
+                + (
+                    "[callbacks] broker_url names the broker that takes them."
+                    if name == CELERY
+                    else f"`verifier webhook test {name}` says what it answers."
+                ),
             )
         else:
             continue

@@ -40,6 +40,11 @@ class Budget:
         return self.room >= WANTED
 
     @property
+    def suffices(self) -> bool:
+        """Whether one host fits, and a command beside it: with less, work fails."""
+        return self.room >= PER_HOST + PER_CLIENT
+
+    @property
     def hosts(self) -> int:
         """How many hosts fit beside an operator and a service."""
         return max(0, self.room - 2 * PER_CLIENT) // PER_HOST

@@ -35,7 +35,7 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "�
 def export(batch: int, file: str, format_: str) -> int:
     """Write the batch's results to ``file`` (``-``: standard output). Returns how many rows."""
     existing(batch)
-    with transaction() as connection, _target(file) as target:
+    with transaction(patient=True) as connection, _target(file) as target:
         rows = map(_result, batches.results(connection, batch))
         return _write_csv(target, rows) if format_ == "csv" else _write_jsonl(target, rows)
 

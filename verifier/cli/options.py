@@ -12,6 +12,8 @@ reason_option = click.option("--reason", help="Why, for whoever reads it next.")
 platform_option = click.option(
     "--platform", help="The product the reference belongs to; needed if several know it."
 )
+#: The exit code of what was done to the end, but did not all succeed.
+FAILURES = 5
 LANES = ("cmcc", "cucc", "ctcc", "cbn", "mvno")
 
 

@@ -57,5 +57,5 @@ def cli() -> None:
     """Batch verification of phone numbers, nightly self-audit and reminders.
 
     Exit codes: 0 done, 1 error, 2 usage, 3 not found, 5 finished with failures, 7 wait timed out,
-    10 already running, 130 interrupted.
+    10 already running, 130 interrupted, 141 the reader of the output went away.
     """

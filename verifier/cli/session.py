@@ -23,6 +23,14 @@ R = TypeVar("R")
 
 #: PostgreSQL's codes for "this table, schema, column or function is not there".
 _NOT_MIGRATED = ("42P01", "3F000", "42703", "42883")
+#: And for "permission denied".
+NOT_ALLOWED = "42501"
+
+NO_RIGHTS = "The account of VERIFIER_DATABASE_URL may not use the verifier's tables."
+USE_THE_OWNER = (
+    "Use the URL of the account that owns them. A service with a role of its own calls "
+    "verifier.submit and reads the views of results instead: docs/contract.md."
+)
 
 
 def needs_store(command: Callable[P, R]) -> Callable[P, R]:
@@ -49,7 +57,10 @@ def store() -> Iterator[None]:
         try:
             yield
         except ProgrammingError as error:
-            if getattr(error.orig, "pgcode", None) not in _NOT_MIGRATED:
+            code = getattr(error.orig, "pgcode", None)
+            if code == NOT_ALLOWED:
+                raise ConfigError(NO_RIGHTS, fix=USE_THE_OWNER) from None
+            if code not in _NOT_MIGRATED:
                 raise
             raise ConfigError(
                 "The database does not have this version's tables.",

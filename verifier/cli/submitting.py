@@ -8,12 +8,12 @@ from typing import Any
 
 from verifier import doorbell
 from verifier.cli import importing, talk, userview, waiting, workers_seen
-from verifier.cli.user import FAILURES
+from verifier.cli.options import FAILURES
 from verifier.config import config
 from verifier.errors import NotFoundError
 from verifier.identity.errors import InvalidField
-from verifier.identity.reference import check_platform, check_reference
-from verifier.intake import DEFAULT_PLATFORM, REQUIRED, Person
+from verifier.identity.reference import DEFAULT_PLATFORM, check_platform, check_reference
+from verifier.intake import REQUIRED, Person
 from verifier.intake.files import RowFile, Unreadable
 from verifier.intake.rejects import Rejects
 from verifier.outcomes import Lane
@@ -35,7 +35,7 @@ def submit(
     key: str | None,
     caller: str,
     label: str | None,
-    deadline_hours: float | None,
+    deadline_hours: int | None,
     encoding: str,
     dry_run: bool,
     wait: bool,

@@ -10,11 +10,8 @@ import click
 
 from verifier.cli import talk
 from verifier.cli.lazy import Group
-from verifier.cli.options import LANES, json_option, platform_option
+from verifier.cli.options import FAILURES, LANES, json_option, platform_option
 from verifier.cli.session import needs_store, store
-
-#: Finished, but not all of it succeeded.
-FAILURES = 5
 
 
 @click.group(cls=Group)

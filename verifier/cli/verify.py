@@ -8,9 +8,8 @@ import click
 
 from verifier.cli import talk
 from verifier.cli.lazy import Group
-from verifier.cli.options import json_option, platform_option, timeout_needs_wait
+from verifier.cli.options import FAILURES, json_option, platform_option, timeout_needs_wait
 from verifier.cli.session import needs_store, store
-from verifier.cli.user import FAILURES
 
 TIMED_OUT = 7
 
@@ -37,7 +36,7 @@ def group() -> None:
 @click.option("--key", help="Idempotency key: repeating it never submits twice. Default: random.")
 @click.option("--caller", default="cli", show_default=True, help="Whom the key belongs to.")
 @click.option("--label", help="A name for people.")
-@click.option("--deadline-hours", type=click.FloatRange(min=1), help="Default: configured.")
+@click.option("--deadline-hours", type=click.IntRange(1, 8760), help="Default: configured.")
 @click.option("--encoding", default="utf-8", help="Of the file.")
 @click.option("--dry-run", is_flag=True, help="Count per lane, and who would be asked.")
 @click.option("--wait", is_flag=True, help="Wait until all have settled.")

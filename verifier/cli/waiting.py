@@ -10,15 +10,11 @@ from sqlalchemy import Connection
 from verifier import client
 from verifier.cli import session, talk, workers_seen
 from verifier.cli.progress import Progress
-from verifier.errors import (
-    NotFoundError,
-    StoreUnavailableError,
-    VerifierError,
-    WaitTimeoutError,
-)
+from verifier.errors import VerifierError, WaitTimeoutError
 from verifier.store import batches
 from verifier.store import waiting as waits
-from verifier.store.engine import transaction
+from verifier.store.engine import AWAY, transaction
+from verifier.verification import batches as whole
 
 _POLL_SECONDS = 0.5
 #: After so long without anybody settling it is said why, and looked up again as often.
@@ -50,7 +46,7 @@ def wait(batch: int, timeout: float | None) -> client.BatchState:
             raise KeyboardInterrupt(
                 f"the work goes on: `verifier batch wait {batch}` waits again"
             ) from None
-    state = client.get_batch(batch)
+    state = client.wait(batch)
     talk.say(f"done: {state.settled:,} of {state.total:,} settled")
     return state
 
@@ -92,23 +88,14 @@ def _waits_for(connection: Connection, batch: int) -> str:
 def _look(batch: int, progress: Progress, standstill: Standstill) -> bool:
     """Show how far it is; whether it is done. A database that is away is asked again."""
     try:
+        done = whole.is_done(batch)
         with transaction() as connection:
-            row = batches.get(connection, batch)
-            if row is None:
-                raise NotFoundError(
-                    f"There is no batch {batch}.",
-                    fix="`verifier batch list` shows the latest ones.",
-                )
-            if row.state == "open":
-                batches.finish_completed(connection, batch)
-                row = batches.get(connection, batch)
+            total = whole.row_of(connection, batch).total
             outcomes = batches.tallies(connection, batch)
             settled = sum(outcomes.values())
-            done = row is None or row.state == "done"
             note = "" if done else standstill.note(connection, settled)
-    except StoreUnavailableError:
+    except AWAY:
         return False
-    total = row.total if row is not None else 0
     named = ", ".join(f"{number:,} {outcome}" for outcome, number in outcomes.items())
     detail = f"{settled:,} of {total:,} settled {named}".rstrip()
     progress.update(settled, detail, total or None, note)

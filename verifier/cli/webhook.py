@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from verifier.cli import talk
 from verifier.cli.lazy import Group
-from verifier.cli.options import json_option, reason_option
+from verifier.cli.options import FAILURES, json_option, reason_option
 from verifier.cli.session import needs_store
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
-FAILURES = 5
 _STATES = ("waiting", "leased", "delivered", "dead")
 
 
@@ -113,7 +112,7 @@ def retry(name: str, delivery: int | None, as_json: bool) -> None:
     from verifier.store.engine import transaction
 
     with transaction() as connection:
-        _require(connection, name)
+        paused = _require(connection, name).paused_at is not None
         due = deliveries.retry(connection, name, delivery)
     if delivery is not None and not due:
         raise NotFoundError(
@@ -124,6 +123,10 @@ def retry(name: str, delivery: int | None, as_json: bool) -> None:
         talk.out_json({"webhook": name, "due": due})
     else:
         talk.say(f"{due:,} due now")
+    if paused:
+        talk.say(
+            f"webhook {name} is paused: nothing goes out until `verifier webhook resume {name}`"
+        )
 
 
 @group.command()
@@ -136,9 +139,17 @@ def test(context: click.Context, name: str, as_json: bool) -> None:
     Needs no database. Exit code: 0 it answered 2xx, 5 it did not.
     """
     from verifier.cli.options import require_known
-    from verifier.cli.webhookview import send_test
+    from verifier.cli.webhookview import meaning, send_test
     from verifier.config import config
+    from verifier.errors import UsageError
+    from verifier.events import CELERY
 
+    if name == CELERY:
+        raise UsageError(
+            f"{CELERY} stands for the tasks that callers named; it cannot be tested.",
+            fix=f"`verifier webhook show {CELERY}` lists what waits for them; [callbacks] "
+            "broker_url names the broker that takes them.",
+        )
     require_known("webhook", name, config().webhooks)
     found = send_test(name, config().webhooks[name])
     if as_json:
@@ -146,6 +157,8 @@ def test(context: click.Context, name: str, as_json: bool) -> None:
     else:
         talk.facts((key.replace("_", " "), value) for key, value in found.items())
     if not found["ok"]:
+        what, fix = meaning(found["error"], found["status"])
+        talk.error(f"webhook {name} was not told ({found['error']}): {what}", fix)
         context.exit(FAILURES)
 
 
@@ -157,8 +170,16 @@ def secret() -> None:
     talk.out(new_secret())
 
 
-def _require(connection: Connection, name: str) -> None:
+def _require(connection: Connection, name: str) -> Row[Any]:
+    """The endpoint's row. Raises NotFoundError."""
     from verifier.cli.options import require_known
+    from verifier.cli.webhookview import NOT_READ, READ_IT
+    from verifier.config import config
+    from verifier.errors import NotFoundError
     from verifier.store import deliveries
 
-    require_known("webhook", name, [row.name for row in deliveries.endpoints(connection)])
+    rows = {row.name: row for row in deliveries.endpoints(connection)}
+    if name not in rows and name in config().webhooks:
+        raise NotFoundError(f"Webhook {name!r} is {NOT_READ}.", fix=READ_IT)
+    require_known("webhook", name, rows)
+    return rows[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row
 
@@ -14,6 +14,77 @@ from verifier.events import CELERY, TEST_EVENT
 from verifier.notify.webhook import Webhook, body_of
 from verifier.store import deliveries
 from verifier.transport import Deadline
+
+#: What is shown of an endpoint, in this order; so of one whose configuration no worker has read.
+_UNSEEN: Final[dict[str, Any]] = {
+    "name": None,
+    "kind": "webhook",
+    "state": "new",
+    "events": None,
+    "waiting": 0,
+    "dead": 0,
+    "behind": False,
+    "oldest": None,
+    "failures": 0,
+    "last_error": None,
+    "until": None,
+    "delivered_at": None,
+    "paused_by": None,
+    "pause_reason": None,
+}
+
+
+NOT_READ: Final = "configured, but no notify worker has read it yet"
+READ_IT: Final = "Restart the notify worker (`verifier dev up` anew)."
+
+#: The words of ``webhook test`` for what is no answer of the receiver: what it means, what to do.
+_WORDS: Final = {
+    "dns": ("the name of its host cannot be resolved", "Check the host in url."),
+    "refused": (
+        "nobody listens there",
+        "Check host and port in url, and that the receiver and the way to it are up.",
+    ),
+    "connect_timeout": (
+        "no connection within connect_timeout",
+        "Check host and port in url, and the firewalls on the way.",
+    ),
+    "tls": (
+        "its certificate was not accepted, or it speaks no TLS",
+        "Check its name and its dates; for an authority of your own, set ca_file.",
+    ),
+    "deadline": (
+        "no answer within timeout",
+        "The receiver should answer first and work afterwards; or raise timeout.",
+    ),
+    "lost": (
+        "the connection ended before the answer",
+        "The receiver's log, or that of a proxy before it, says why.",
+    ),
+    "reset": (
+        "the connection ended before anything was sent",
+        "The receiver's log, or that of a proxy before it, says why.",
+    ),
+    "busy": ("another call to it was under way", "Try again."),
+    "redirect": ("it redirects, which is never followed", "Put the final address into url."),
+    "oversize": ("its answer is too long", "Answer with a status and no body."),
+    "garbage": ("what came back is not HTTP", "Check scheme and port in url."),
+    "encoding": ("its answer is compressed", "Answer with a status and no body."),
+}
+_REFUSALS: Final = (401, 403)
+
+
+def meaning(error: str, status: int | None) -> tuple[str, str]:
+    """What a failed test means, and what to do about it."""
+    if error in _WORDS:
+        return _WORDS[error]
+    if status in _REFUSALS:
+        return (
+            "the receiver refused the signature",
+            "Is its secret the same as here, and its clock right?",
+        )
+    if status == 404:
+        return "there is nothing at this address", "Check the path in url."
+    return "only 2xx counts as taken", "The receiver's log says why it answered so."
 
 
 def read_endpoints(connection: Connection) -> list[dict[str, Any]]:
@@ -32,42 +103,16 @@ def _endpoint(row: Row[Any]) -> dict[str, Any]:
         state = "paused"
     else:
         state = "failing" if row.failures else "ok"
-    return {
-        "name": row.name,
+    found = {key: row._mapping.get(key, default) for key, default in _UNSEEN.items()}
+    return found | {
         "kind": "task" if row.name == CELERY else "webhook",
         "state": state,
-        "events": list(row.events),
-        "waiting": row.waiting,
-        "dead": row.dead,
-        "behind": row.behind,
-        "oldest": row.oldest,
-        "failures": row.failures,
-        "last_error": row.last_error,
         "until": row.not_before if resting else None,
-        "delivered_at": row.delivered_at,
-        "paused_by": row.paused_by,
-        "pause_reason": row.pause_reason,
     }
 
 
 def _unseen(name: str, row: WebhookConfig) -> dict[str, Any]:
-    """No notify worker has read this configuration yet."""
-    return {
-        "name": name,
-        "kind": "webhook",
-        "state": "new",
-        "events": [str(event) for event in row.subscribed],
-        "waiting": 0,
-        "dead": 0,
-        "behind": False,
-        "oldest": None,
-        "failures": 0,
-        "last_error": None,
-        "until": None,
-        "delivered_at": None,
-        "paused_by": None,
-        "pause_reason": None,
-    }
+    return {**_UNSEEN, "name": name, "events": [str(event) for event in row.subscribed]}
 
 
 def read_deliveries(

@@ -31,7 +31,7 @@ class IdKind(enum.StrEnum):
     FOREIGN_PERMANENT = "foreign_permanent_residence"  # the card of 2023, first digit 9
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one a row, and a frozen one takes four times to make
 class IdNumber:
     """A checked number. ``province`` is the Chinese short name, None for an unknown area code
     (worth a warning, never a refusal); ``birth_decade`` is 1980 for the years 1980 to 1989."""

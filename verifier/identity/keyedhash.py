@@ -37,14 +37,20 @@ class KeyedHash:
 def join(parts: Iterable[str | bytes | None]) -> bytes:
     """The parts with tags and lengths, so that no two lists of parts look the same."""
     joined: list[bytes] = []
-    for part in parts:
-        if part is None:
-            joined.append(b"\x00")
-        elif isinstance(part, str):
-            data = encode(part)
-            joined += (_tagged(1, len(data)), data)
-        else:
-            joined += (_tagged(2, len(part)), part)
+    add = joined.append
+    try:
+        for part in parts:
+            if part is None:
+                add(b"\x00")
+            elif isinstance(part, str):
+                data = part.encode()
+                add(_tagged(1, len(data)))
+                add(data)
+            else:
+                add(_tagged(2, len(part)))
+                add(part)
+    except UnicodeEncodeError:
+        raise _lone_surrogate() from None
     return b"".join(joined)
 
 
@@ -53,5 +59,9 @@ def encode(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        # The original error quotes the text.
-        raise ValueError("the text has a lone surrogate and cannot be stored") from None
+        raise _lone_surrogate() from None
+
+
+def _lone_surrogate() -> ValueError:
+    # In place of the codec's error, which quotes the text.
+    return ValueError("the text has a lone surrogate and cannot be stored")

@@ -98,11 +98,6 @@ class KeyRing:
         """The id of the key that :meth:`encrypt` uses."""
         return self._keys.encryption_id
 
-    @property
-    def index_key_id(self) -> int:
-        """The id of the key that :meth:`index` and :meth:`digest` use."""
-        return self._keys.index_id
-
     def encrypt(
         self, table: str, column: str, platform: str, reference: str, plaintext: str
     ) -> bytes:
@@ -114,15 +109,17 @@ class KeyRing:
     ) -> dict[str, bytes]:
         """The blobs to store in several columns (column → text) of one user."""
         keys = self._keys
-        head, seal = keys.encryption_head, keys.cipher.encrypt
+        key_id, head, seal = keys.encryption_id, keys.encryption_head, keys.cipher.encrypt
         # Nonces are drawn together, since each draw is a system call, and used up at once: none is
         # kept, which a fork would give to two processes.
         nonces = os.urandom(_NONCE_BYTES * len(values))
         whose = _whose(platform, reference)
         sealed: dict[str, bytes] = {}
-        for at, (column, text) in enumerate(values.items()):
-            nonce = nonces[at * _NONCE_BYTES : (at + 1) * _NONCE_BYTES]
-            associated = _place(keys, keys.encryption_id, table, column) + whose
+        end = 0
+        for column, text in values.items():
+            start, end = end, end + _NONCE_BYTES
+            nonce = nonces[start:end]
+            associated = _place(keys, key_id, table, column) + whose
             sealed[column] = head + nonce + seal(nonce, encode(text), associated)
         return sealed
 
@@ -151,10 +148,6 @@ class KeyRing:
                 "or belongs to another user or column.",
                 fix="Compare the row with a backup, and the ring with the one it was written with.",
             ) from None
-
-    def is_current(self, blob: bytes | memoryview) -> bool:
-        """Whether the blob was made with the current key; if not, re-encrypting is due."""
-        return key_id_of(bytes(blob[:_SMALLEST_BLOB])) == self._keys.encryption_id
 
     def index(self, kind: str, value: str) -> bytes:
         """The blind index of ``value``, to store. ``kind`` separates domains: ``phone``, …"""

@@ -39,7 +39,7 @@ _BAD_PUNCTUATION: Final = re.compile(f"[{_DOT}'-][{_DOT}'.-]|^[{_DOT}'.-]|[{_DOT
 _PUNCTUATION: Final = frozenset(f"{_DOT} '.-\N{TIBETAN MARK INTERSYLLABIC TSHEG}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one a row, and a frozen one takes four times to make
 class Name:
     """A name as typed (``raw``), as compared and sent (``canonical``), and the other spelling
     worth one more try after a mismatch (``alternative``, None when there is none)."""

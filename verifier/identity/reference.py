@@ -15,6 +15,9 @@ from verifier.identity.errors import InvalidField
 from verifier.identity.id_number import check_digit
 from verifier.identity.text import fold, has_control
 
+#: Of references whose caller names none.
+DEFAULT_PLATFORM: Final = "default"
+
 LONGEST: Final = 128
 
 # What nearly every reference is: nothing to trim, and too few digits for a phone or ID number.
@@ -40,11 +43,7 @@ def carries_personal_data(text: str) -> bool:
     A person's name cannot be recognised.
     """
     folded = text if text.isascii() else fold(text)
-    return bool(
-        _PHONE.search(folded)
-        or _EMAIL.search(folded)
-        or any(_is_id_number(found.group()) for found in _ID_NUMBER.finditer(folded))
-    )
+    return _EMAIL.search(folded) is not None or _number_in(folded) is not None
 
 
 def check_reference(text: str) -> str:
@@ -71,12 +70,19 @@ def _check(field: str, text: str) -> str:
         raise InvalidField(field, "control_character")
     value = unicodedata.normalize("NFC", value)
     folded = value if value.isascii() else fold(value)
+    if (fault := _number_in(folded)) is not None:
+        raise InvalidField(field, fault)
+    return value
+
+
+def _number_in(folded: str) -> str | None:
+    """What stands in the text, in one piece or in groups; None if nothing does."""
     for spelling in (folded, _SEPARATORS.sub("", folded)):
         if _PHONE.search(spelling):
-            raise InvalidField(field, "looks_like_phone")
+            return "looks_like_phone"
         if any(_is_id_number(found.group()) for found in _ID_NUMBER.finditer(spelling)):
-            raise InvalidField(field, "looks_like_id_number")
-    return value
+            return "looks_like_id_number"
+    return None
 
 
 def _is_id_number(digits: str) -> bool:

@@ -26,7 +26,7 @@ from verifier.identity.id_number import parse_id_number
 from verifier.identity.keyring import KeyRing
 from verifier.identity.names import parse_name
 from verifier.identity.phone import parse_phone
-from verifier.identity.reference import check_platform, check_reference
+from verifier.identity.reference import DEFAULT_PLATFORM, check_platform, check_reference
 from verifier.store import clock, users
 from verifier.store.engine import transaction
 
@@ -35,7 +35,6 @@ REQUIRED: Final = ("reference", "phone", "name", "id_number")
 #: Those of the optional ones that keep what is stored when a row does not have them.
 KEEPING: Final = ("email", "push_token", "locale", "time_zone", "bound_at", "consent_at")
 OPTIONAL: Final = ("platform", *KEEPING)
-DEFAULT_PLATFORM: Final = "default"
 DEFAULT_LOCALE: Final = "zh"
 
 #: Rows per transaction.
@@ -120,7 +119,10 @@ class Person:
 
 def check(values: Mapping[str, Any], row: int, today: date) -> Person:
     """Parse one user. Raises InvalidField with the field and the reason."""
-    reference, phone_text, name_text, id_text = (_required(values, name) for name in REQUIRED)
+    reference = _required(values, "reference")
+    phone_text = _required(values, "phone")
+    name_text = _required(values, "name")
+    id_text = _required(values, "id_number")
     phone = parse_phone(phone_text)
     name = parse_name(name_text)
     id_number = parse_id_number(id_text, today)

@@ -18,6 +18,9 @@ WORKERS: Mapping[str, tuple[tuple[str, ...], int]] = {
     "notify": (("notify",), 1),
 }
 
+#: Celery's advice against root (a UserWarning) is for servers; a local stack is whose started it.
+ROOT_IS_FINE = "ignore:You're running the worker:UserWarning"
+
 # What is stopped first has the lowest number.
 STAGE_WORKERS, STAGE_BEAT, STAGE_SANDBOX, STAGE_VALKEY, STAGE_POSTGRES = range(5)
 
@@ -97,8 +100,7 @@ def environment(home: Path, urls: Mapping[str, str], paths: Mapping[str, Path]) 
         **{name: str(path) for name, path in paths.items()},
         "VERIFIER_HOME": str(home),
         "PYTHONUNBUFFERED": "1",
-        # Celery's advice against root is for servers; here everything runs as who started it.
-        "PYTHONWARNINGS": "ignore:You're running the worker:RuntimeWarning",
+        "PYTHONWARNINGS": ROOT_IS_FINE,
     }
 
 

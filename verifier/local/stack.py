@@ -73,8 +73,10 @@ class LocalStack:
         return self._supervisor
 
     def start(self) -> Self:
-        """Start everything, in order. Raises AlreadyRunningError when the home is in use."""
+        """Start everything, in order. Raises AlreadyRunningError when the home is in use, and
+        ConfigError, before anything is started, when the configuration or the key ring is wrong."""
         settings = Settings(home=self.home)
+        _check_files(settings)
         try:
             self._start_servers(settings)
             self._start_processes(settings)
@@ -159,6 +161,17 @@ class LocalStack:
         """Children write to a pipe; when we pass that on to a terminal, they write for people."""
         on_terminal = self._stream is not None and self._stream.isatty()
         return {"VERIFIER_LOG_FORMAT": "text"} if on_terminal and not settings.log_format else {}
+
+
+def _check_files(settings: Settings) -> None:
+    """What exists or was asked for must be in order; what does not exist yet will be written."""
+    from verifier import config
+    from verifier.identity.keyring import KeyRing
+
+    for path in _config_of(settings).values():
+        config.load(path)
+    if settings.keyring_path.exists():
+        KeyRing.load(settings.keyring_path)
 
 
 def _ensure_keyring(path: Path) -> None:

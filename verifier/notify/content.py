@@ -1,4 +1,5 @@
-"""What is told: read from the store when a delivery is sent, from the ids in its payload.
+"""What is told: read from the store when a delivery is sent, from the ids in its payload. Of
+overdue work the payload also holds lane, cause and deadline as they were when it was found.
 
 Nothing personal: references, outcomes, times, and the words that the person may be told anyway.
 What settled or finished does not change any more, so a repeat says the same.
@@ -40,8 +41,10 @@ def data_of(
             first, last = tuple(payload["after"]), tuple(payload["to"])
             rows = changes.between(connection, first, last, platforms)
             found = [_settled(row) for row in rows]
-        case _:
+        case Event.OVERDUE:
             found = _overdue(connection, payload["late"], platforms)
+        case unknown:
+            raise ValueError(f"nobody knows what to tell about {unknown}")
     return {"verifications": found} if found else None
 
 

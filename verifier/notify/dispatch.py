@@ -61,6 +61,28 @@ def dispatch(stopping: Callable[[], bool]) -> dict[str, int]:
     return found
 
 
+_Call = Callable[[Deadline], Answer]
+
+
+def _call(call: _Call, row: Row[Any], deadline: Deadline) -> Answer:
+    try:
+        return call(deadline)
+    except Exception as error:
+        return _unexpected(row, error)
+
+
+def _unexpected(row: Row[Any], error: Exception) -> Answer:
+    """A defect of ours is the trouble of one delivery. What the error says may be personal."""
+    _log.error(
+        "delivery cannot be told",
+        endpoint=row.endpoint,
+        delivery=row.id,
+        delivery_event=row.event,
+        type=type(error).__name__,
+    )
+    return Answer(error="content")
+
+
 @dataclass(slots=True)
 class _Run:
     runtime: Runtime
@@ -69,11 +91,16 @@ class _Run:
     counts: Counter[str]
     token: int = field(default_factory=lambda: secrets.randbits(63))
     running: dict[Future[Answer], Row[Any]] = field(default_factory=dict)
+    may_cut: bool = True
 
     def cut(self) -> int:
-        """Move the endpoints' cursors on. Returns how many pieces were cut."""
+        """Move the endpoints' cursors on, until there is nothing to cut or no room for it; then
+        again only when a delivery has ended. Returns how many pieces were cut."""
+        if not self.may_cut:
+            return 0
         with transaction() as connection:
             cut = deliveries.cut_settled(connection, MOST_WAITING)
+        self.may_cut = cut > 0
         self.counts["cut"] += cut
         return cut
 
@@ -94,19 +121,27 @@ class _Run:
                 limit=free,
                 limit_failing=max(0, THREADS_FAILING - failing),
             )
-            calls = [(row, self._prepare(connection, row)) for row in leased]
-        for row, call in calls:
-            if call is None:
-                with transaction() as connection:
-                    deliveries.delivered(connection, row.id, token=self.token)
-                self.counts["empty"] += 1
-            else:
-                self.running[self.pool.submit(call, deadlines[row.endpoint])] = row
-        return len(calls)
+        for row in leased:
+            self._start(row, deadlines[row.endpoint])
+        return len(leased)
 
-    def _prepare(
-        self, connection: Connection, row: Row[Any]
-    ) -> Callable[[Deadline], Answer] | None:
+    def _start(self, row: Row[Any], deadline: Deadline) -> None:
+        """Prepare it in a transaction of its own, without a lock, and let it go."""
+        try:
+            with transaction() as connection:
+                call = self._prepare(connection, row)
+        except Exception as error:
+            self._record(row, _unexpected(row, error))
+            return
+        if call is None:
+            with transaction() as connection:
+                deliveries.delivered(connection, row.id, token=self.token)
+            self.counts["empty"] += 1
+            self.may_cut = True
+        else:
+            self.running[self.pool.submit(_call, call, row, deadline)] = row
+
+    def _prepare(self, connection: Connection, row: Row[Any]) -> _Call | None:
         """The call that tells it; None when there is nothing to tell."""
         if row.endpoint == CELERY:
             task = content.callback(connection, row)
@@ -137,6 +172,7 @@ class _Run:
             self._record(self.running.pop(future), future.result())
 
     def _record(self, row: Row[Any], answer: Answer) -> None:
+        self.may_cut = True
         chance = random.random()  # noqa: S311 - jitter
         found = policy.judge(answer, tries=row.tries, failures=row.failures, chance=chance)
         match found:

@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from verifier.config import Config, config, resolve_secret
+from verifier.config import Config, config
 from verifier.doorbell import Doorbell
 from verifier.errors import ConfigError
 from verifier.events import CELERY
@@ -72,9 +72,8 @@ def _bell(current: Config) -> Doorbell | None:
     """The bell of the applications that callers name tasks of: ours, unless configured."""
     callbacks = current.callbacks
     try:
-        if callbacks.broker_url is not None:
-            return Doorbell(resolve_secret(callbacks.broker_url), callbacks.key_prefix)
-        return Doorbell(broker_url(), callbacks.key_prefix)
+        url = callbacks.resolved_broker_url() or broker_url()
+        return Doorbell(url, callbacks.key_prefix)
     except ConfigError as error:
         _log.error("callbacks cannot be sent", why=error.message, fix=error.fix)
         return None

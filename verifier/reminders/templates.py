@@ -18,9 +18,6 @@ from verifier.config import ReminderConfig
 from verifier.errors import ConfigError
 from verifier.guidance import LOCALES, locale_of
 
-#: Characters of an SMS that is one part, signature included.
-ONE_PART = 70
-
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
@@ -44,11 +41,6 @@ def render(template: str, locale: str, rules: ReminderConfig) -> Rendered:
     link = official_link(rules)
     entry = _catalogue()[template][locale_of(locale)]
     return Rendered(entry.title, entry.text, entry.sms.replace("{link}", link), link)
-
-
-def sms_with_signature(rendered: Rendered, signature: str) -> str:
-    """The SMS as the person sees it."""
-    return f"【{signature}】{rendered.sms}"
 
 
 def names() -> frozenset[str]:

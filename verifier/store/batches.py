@@ -133,6 +133,15 @@ def fold_tallies(connection: Connection, at_least: int = 16) -> int:
     return folded
 
 
+def lock(connection: Connection, batch_id: int, *, wait: bool = True) -> Row[Any] | None:
+    """One batch, locked until commit. None if, without ``wait``, somebody else has it."""
+    patience = "" if wait else "SKIP LOCKED"
+    return connection.execute(
+        text(f"SELECT * FROM verifier.batches WHERE id = :batch FOR NO KEY UPDATE {patience}"),  # noqa: S608
+        {"batch": batch_id},
+    ).one_or_none()
+
+
 def get(connection: Connection, batch_id: int) -> Row[Any] | None:
     """One batch."""
     return connection.execute(

@@ -1,15 +1,20 @@
-"""Bulk writing by COPY, the fastest way in (178 k rows/s where inserts reach 10–58 k)."""
+"""Bulk writing by COPY, the fastest way in (178 k rows/s where inserts reach 10–58 k).
+
+Spelt as bytes: as text, one Chinese province makes all of a row's hexadecimal digits take two bytes
+each, and the driver encodes them once more.
+"""
 
 from __future__ import annotations
 
 import io
+from binascii import hexlify
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
-_NULL: Final = "\\N"
+_NULL: Final = b"\\N"
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 #: Rows spelt at a time, and bytes handed to the driver at a time.
 _ROWS: Final = 5000
@@ -19,46 +24,46 @@ _BYTES: Final = 256 * 1024
 Columns = Sequence[tuple[str, str]]
 
 
-def _texts(values: Sequence[Any]) -> list[str]:
+def _texts(values: Sequence[Any]) -> list[bytes]:
     return [
         _NULL
         if value is None
-        else value
+        else value.encode()
         if value.isprintable() and "\\" not in value
-        else value.translate(_ESCAPES)
+        else value.translate(_ESCAPES).encode()
         for value in values
     ]
 
 
-def _byteas(values: Sequence[Any]) -> list[str]:
-    return [_NULL if value is None else "\\\\x" + value.hex() for value in values]
+def _byteas(values: Sequence[Any]) -> list[bytes]:
+    return [_NULL if value is None else b"\\\\x" + hexlify(value) for value in values]
 
 
-def _others(values: Sequence[Any]) -> list[str]:
+def _others(values: Sequence[Any]) -> list[bytes]:
     return [
         _NULL
         if value is None
-        else value.isoformat()
-        if isinstance(value, datetime | date)
-        else str(value)
+        else (value.isoformat() if isinstance(value, datetime | date) else str(value)).encode()
         for value in values
     ]
 
 
 #: Type → how a column of it is spelt. By column: half the time of one value after the other.
-_SPELLINGS: Final[Mapping[str, Callable[[Sequence[Any]], list[str]]]] = {
+_SPELLINGS: Final[Mapping[str, Callable[[Sequence[Any]], list[bytes]]]] = {
     "text": _texts,
     "bytea": _byteas,
 }
 
 
-def spelt(columns: Columns, rows: Sequence[Sequence[Any]]) -> str:
+def spelt(columns: Columns, rows: Sequence[Sequence[Any]]) -> bytes:
     """``rows`` in the text format of COPY."""
     turned = (
         _SPELLINGS.get(kind, _others)(values)
         for (_, kind), values in zip(columns, zip(*rows, strict=True), strict=True)
     )
-    return "".join(f"{line}\n" for line in map("\t".join, zip(*turned, strict=True)))
+    lines = list(map(b"\t".join, zip(*turned, strict=True)))
+    lines.append(b"")
+    return b"\n".join(lines)
 
 
 def copy_rows(
@@ -68,7 +73,7 @@ def copy_rows(
 
     ``table``, columns and types are constants of the caller, never input.
     """
-    buffer = io.StringIO()
+    buffer = io.BytesIO()
     for start in range(0, len(rows), _ROWS):
         buffer.write(spelt(columns, rows[start : start + _ROWS]))
     buffer.seek(0)

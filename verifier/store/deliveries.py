@@ -4,7 +4,8 @@ Settled verifications reach it without any cost where they settle: the commit-sa
 (:mod:`.changes`) is cut into deliveries afterwards, in one transaction with moving the endpoint's
 cursor. Everything else is written down in the transaction that makes it true. A delivery is leased
 under a token; whoever locks the endpoint's row leases at most one delivery of it, so an endpoint is
-never called twice at once. That lock (NO KEY UPDATE) holds up nobody who adds a delivery.
+never called twice at once. That lock (NO KEY UPDATE) holds up nobody who adds a delivery; whoever
+changes both an endpoint and its deliveries takes it first.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ def register(connection: Connection, subscriptions: Sequence[Subscription]) -> N
     """Make the rows of exactly these webhooks the configured ones.
 
     A new endpoint, or one that newly wants settled verifications, is told what settles from now on.
-    One that is no longer configured keeps its row, its cursor and what waits for it. A cursor that
-    this database cluster has not reached comes from another one (a restored dump): it starts anew.
+    One that is no longer configured keeps its row, its cursor and what waits for it, and is tried
+    anew when it is back. A cursor that this database cluster has not reached comes from another one
+    (a restored dump): it starts anew.
     """
     connection.execute(
         text("""
@@ -50,6 +52,14 @@ def register(connection: Connection, subscriptions: Sequence[Subscription]) -> N
         """),
         {"names": [s.name for s in subscriptions], "celery": CELERY},
     )
+    back = connection.scalars(
+        text("""
+            UPDATE verifier.endpoints SET configured = true
+             WHERE NOT configured AND name = ANY(:names) RETURNING name
+        """),
+        {"names": [s.name for s in subscriptions]},
+    ).all()
+    try_anew(connection, back)
     for subscription in sorted(subscriptions, key=lambda s: s.name):
         connection.execute(
             text("""
@@ -221,6 +231,8 @@ def delivered(
     connection: Connection, delivery_id: int, *, token: int, status: int | None = None
 ) -> bool:
     """It was taken (or there was nothing left to tell). False when the lease is no longer ours."""
+    if _lock_endpoint_of(connection, delivery_id, token) is None:
+        return False
     return (
         connection.execute(
             text("""
@@ -253,25 +265,29 @@ def failed(
     give_up_hours: float,
     pause_reason: str | None = None,
 ) -> str | None:
-    """It was not taken: due again later, or dead once it is too old.
+    """It was not taken: due again later, or dead once it has failed for ``give_up_hours``.
 
     The endpoint is left alone for ``endpoint_seconds``; with ``pause_reason``, until an operator
     resumes it. Returns the delivery's new state, None when the lease is no longer ours.
     """
-    row = connection.execute(
+    endpoint = _lock_endpoint_of(connection, delivery_id, token)
+    if endpoint is None:
+        return None
+    state: str | None = connection.execute(
         text("""
             UPDATE verifier.deliveries d
                SET state = CASE WHEN old.is_dead THEN 'dead' ELSE 'waiting' END,
                    ended_at = CASE WHEN old.is_dead THEN n.now END,
+                   trying_since = coalesce(d.trying_since, n.now),
                    due_at = n.now + make_interval(secs => :again),
                    status = :status, error = :error, token = NULL, lease_until = NULL
               FROM (SELECT verifier.verifier_now() AS now) n
              CROSS JOIN LATERAL (
-               SELECT begun_at + make_interval(secs => :give_up) <= n.now
+               SELECT coalesce(trying_since + make_interval(secs => :give_up) <= n.now, false)
                       AND CAST(:pause AS text) IS NULL AS is_dead
                  FROM verifier.deliveries WHERE id = :id) old
              WHERE d.id = :id AND d.token = :token
-            RETURNING d.state, d.endpoint
+            RETURNING d.state
         """),
         {
             "id": delivery_id,
@@ -282,8 +298,8 @@ def failed(
             "give_up": give_up_hours * 3600,
             "pause": pause_reason,
         },
-    ).one_or_none()
-    if row is None:
+    ).scalar_one_or_none()
+    if state is None:
         return None
     connection.execute(
         text("""
@@ -292,11 +308,10 @@ def failed(
                    not_before = verifier.verifier_now() + make_interval(secs => :seconds)
              WHERE name = :name
         """),
-        {"name": row.endpoint, "error": error, "seconds": endpoint_seconds},
+        {"name": endpoint, "error": error, "seconds": endpoint_seconds},
     )
     if pause_reason is not None:
-        pause(connection, row.endpoint, by="verifier", reason=pause_reason)
-    state: str = row.state
+        pause(connection, endpoint, by="verifier", reason=pause_reason)
     return state
 
 
@@ -319,7 +334,7 @@ def pause(connection: Connection, name: str, *, by: str, reason: str | None) -> 
             text("""
                 UPDATE verifier.endpoints
                    SET paused_at = coalesce(paused_at, verifier.verifier_now()), paused_by = :by,
-                       pause_reason = :reason
+                       pause_reason = coalesce(:reason, pause_reason)
                  WHERE name = :name
             """),
             {"name": name, "by": by, "reason": reason},
@@ -330,35 +345,72 @@ def pause(connection: Connection, name: str, *, by: str, reason: str | None) -> 
 
 def resume(connection: Connection, name: str) -> bool:
     """Tell the endpoint again, at once. False when there is no such row."""
-    return (
-        connection.execute(
-            text("""
-                UPDATE verifier.endpoints
-                   SET paused_at = NULL, paused_by = NULL, pause_reason = NULL,
-                       failures = 0, not_before = NULL
-                 WHERE name = :name
-            """),
-            {"name": name},
-        ).rowcount
-        == 1
-    )
+    resumed = connection.execute(
+        text("""
+            UPDATE verifier.endpoints
+               SET paused_at = NULL, paused_by = NULL, pause_reason = NULL,
+                   failures = 0, not_before = NULL
+             WHERE name = :name
+        """),
+        {"name": name},
+    ).rowcount
+    try_anew(connection, [name])
+    return resumed == 1
 
 
 def retry(connection: Connection, name: str, delivery_id: int | None = None) -> int:
     """Bring what is dead back, and make what waits due now. Returns how many deliveries."""
     connection.execute(
-        text("UPDATE verifier.endpoints SET not_before = NULL WHERE name = :name"), {"name": name}
+        text("SELECT FROM verifier.endpoints WHERE name = :name FOR NO KEY UPDATE"), {"name": name}
     )
-    return connection.execute(
+    due = connection.execute(
         text("""
             UPDATE verifier.deliveries
                SET state = 'waiting', ended_at = NULL, due_at = verifier.verifier_now(),
-                   begun_at = CASE state WHEN 'dead' THEN verifier.verifier_now() ELSE begun_at END
+                   trying_since = NULL
              WHERE endpoint = :name AND state IN ('waiting', 'dead')
                AND (CAST(:id AS bigint) IS NULL OR id = :id)
         """),
         {"name": name, "id": delivery_id},
     ).rowcount
+    if due:
+        connection.execute(
+            text("UPDATE verifier.endpoints SET not_before = NULL WHERE name = :name"),
+            {"name": name},
+        )
+    return due
+
+
+def try_anew(connection: Connection, names: Sequence[str] | None = None) -> None:
+    """Nobody was called for a while, by our own will: no failure before counts towards giving up.
+
+    ``names``: these endpoints, whose rows the caller holds locked; None: all of them.
+    """
+    if names is None:
+        names = connection.scalars(
+            text("SELECT name FROM verifier.endpoints ORDER BY name FOR NO KEY UPDATE")
+        ).all()
+    connection.execute(
+        text("""
+            UPDATE verifier.deliveries SET trying_since = NULL
+             WHERE endpoint = ANY(:names) AND state IN ('waiting', 'leased')
+               AND trying_since IS NOT NULL
+        """),
+        {"names": list(names)},
+    )
+
+
+def _lock_endpoint_of(connection: Connection, delivery_id: int, token: int) -> str | None:
+    """Lock the endpoint of a delivery that is ours and return its name; None when it is not."""
+    name: str | None = connection.execute(
+        text("""
+            SELECT e.name FROM verifier.endpoints e
+              JOIN verifier.deliveries d ON d.endpoint = e.name
+             WHERE d.id = :id AND d.token = :token FOR NO KEY UPDATE OF e
+        """),
+        {"id": delivery_id, "token": token},
+    ).scalar_one_or_none()
+    return name
 
 
 def endpoints(connection: Connection) -> Sequence[Row[Any]]:
@@ -401,12 +453,13 @@ def listing(
 
 
 def forget_before(connection: Connection, days: int, most: int) -> int:
-    """Remove up to ``most`` deliveries that ended before so many days. Returns how many."""
+    """Remove up to ``most`` deliveries that were taken before so many days. Returns how many."""
     return connection.execute(
         text("""
             DELETE FROM verifier.deliveries WHERE id IN (
               SELECT id FROM verifier.deliveries
-               WHERE ended_at < (SELECT verifier.verifier_now()) - make_interval(days => :days)
+               WHERE state = 'delivered'
+                 AND ended_at < (SELECT verifier.verifier_now()) - make_interval(days => :days)
                ORDER BY ended_at LIMIT :most)
         """),
         {"days": days, "most": most},

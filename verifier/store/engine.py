@@ -26,6 +26,12 @@ APPLICATION_NAME: Final = "verifier"
 POOL_SIZE: Final = 2
 OVERFLOW: Final = 2
 
+#: What is raised when PostgreSQL is away: in the middle of work, and at the next beginning.
+AWAY: Final = (OperationalError, InterfaceError, StoreUnavailableError)
+
+#: SQLSTATE of a lock that was waited for as long as ``lock_timeout`` allows.
+LOCK_NOT_AVAILABLE: Final = "55P03"
+
 #: A pooled connection that was used this recently is asked nothing before it is used again.
 _FRESH_SECONDS: Final = 1.0
 
@@ -108,13 +114,25 @@ def reset(*, single: bool = False) -> None:
     _pool = (1, 0) if single else (POOL_SIZE, OVERFLOW)
 
 
+#: A process that stands still inside a transaction (frozen, its host gone) holds locks that every
+#: other worker needs: PostgreSQL ends it. Said in each transaction: a pooler may stand in between.
+_BOUNDS: Final = (
+    "SET LOCAL idle_in_transaction_session_timeout = '20s'; SET LOCAL lock_timeout = '{locks}s'"
+)
+
+
 @contextmanager
-def transaction() -> Iterator[Connection]:
+def transaction(*, patient: bool = False, locks: int = 60) -> Iterator[Connection]:
     """One transaction. Raises StoreUnavailableError when PostgreSQL cannot be reached.
 
-    An OperationalError in the middle of work passes through: the caller re-reads by its token.
+    An OperationalError in the middle of work passes through: the caller re-reads by its token. One
+    of :data:`LOCK_NOT_AVAILABLE` says that a lock was waited for in vain, for ``locks`` seconds.
+    ``patient``: it may stand still for longer than 20 seconds, as a reader whose output somebody
+    pages through; such a one takes no locks.
     """
     with _connected() as connection, connection.begin():
+        if not patient:
+            connection.exec_driver_sql(_BOUNDS.format(locks=locks))
         yield connection
 
 
@@ -137,6 +155,8 @@ def _connected() -> Connection:
 
 def unavailable(error: BaseException) -> StoreUnavailableError:
     """The error a person sees when PostgreSQL does not answer, without the connection string."""
+    if isinstance(error, StoreUnavailableError):
+        return error
     reason = str(getattr(error, "orig", error)).strip().splitlines()
     return StoreUnavailableError(
         f"PostgreSQL cannot be reached: {reason[0] if reason else type(error).__name__}",

@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import Connection, text
 
-from verifier.store.batches import tally_settled
+from verifier.store.batches import lock, tally_settled
 
 # A row is held when everybody who waits for it has paused: another running batch, or somebody who
 # asked interactively (priority 0), lets it go on.
@@ -37,7 +37,8 @@ def pause(connection: Connection, batch_id: int, *, by: str, reason: str | None)
     connection.execute(
         text("""
             UPDATE verifier.batches SET paused_at = coalesce(paused_at, verifier.verifier_now()),
-                   paused_by = :by, pause_reason = :reason WHERE id = :batch
+                   paused_by = :by, pause_reason = coalesce(:reason, pause_reason)
+             WHERE id = :batch
         """),
         {"batch": batch_id, "by": by, "reason": reason},
     )
@@ -80,7 +81,7 @@ def cancelled_unfinished(connection: Connection) -> list[int]:
     )
 
 
-def cancel_chunk(connection: Connection, batch_id: int, size: int) -> int:
+def cancel_chunk(connection: Connection, batch_id: int, size: int, *, wait: bool = True) -> int:
     """End up to ``size`` waiting items of a cancelled batch. Returns how many; 0 when none is left.
 
     A verification that somebody else still waits for (another batch, an interactive caller) goes
@@ -88,10 +89,8 @@ def cancel_chunk(connection: Connection, batch_id: int, size: int) -> int:
     right now is left to finish. Items that were never loaded are cancelled the same way.
     """
     # One canceller at a time: what the other has ended is seen by the statements after this one.
-    connection.execute(
-        text("SELECT FROM verifier.batches WHERE id = :batch FOR NO KEY UPDATE"),
-        {"batch": batch_id},
-    )
+    if lock(connection, batch_id, wait=wait) is None:
+        return 0
     # Lock first, look afterwards: whoever was joining a row has then committed, and is seen.
     locked = list(
         connection.scalars(

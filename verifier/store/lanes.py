@@ -146,7 +146,8 @@ def pause(connection: Connection, lane: Lane, *, by: str, reason: str | None) ->
     connection.execute(
         text("""
             UPDATE verifier.lanes SET paused_at = coalesce(paused_at, verifier.verifier_now()),
-                   paused_by = :by, pause_reason = :reason WHERE lane = :lane
+                   paused_by = :by, pause_reason = coalesce(:reason, pause_reason)
+             WHERE lane = :lane
         """),
         {"lane": lane, "by": by, "reason": reason},
     )

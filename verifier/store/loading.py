@@ -8,10 +8,11 @@ twice, whatever else settles or submits at the same time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
+from verifier.store import batches
 from verifier.store.copying import copy_to_temporary
 
 #: Selections by what is stored; each is a condition on users ``u``. ``:of`` is the re-run batch.
@@ -192,19 +193,22 @@ def unfinished_loads(connection: Connection) -> list[int]:
 
 
 def load_chunk(
-    connection: Connection, batch_id: int, size: int, *, deadline_hours: int = 24
+    connection: Connection,
+    batch_id: int,
+    size: int,
+    *,
+    deadline_hours: int = 24,
+    wait: bool = True,
 ) -> bool:
     """Open or join verifications for the next ``size`` items; whether items were left to load.
 
     One loader at a time holds the batch row; progress is committed with the chunk, so a loader
     that dies is resumed by anybody. Opens the batch when the last item is loaded.
-    ``deadline_hours`` is for a batch that asked for no deadline of its own.
+    ``deadline_hours`` is for a batch that asked for no deadline of its own. Without ``wait`` a
+    batch that somebody else is loading is left to them.
     """
-    batch = connection.execute(
-        text("SELECT * FROM verifier.batches WHERE id = :batch FOR NO KEY UPDATE"),
-        {"batch": batch_id},
-    ).one()
-    if batch.state != "loading" or not batch.snapshot_taken:
+    batch = batches.lock(connection, batch_id, wait=wait)
+    if batch is None or batch.state != "loading" or not batch.snapshot_taken:
         return False
     top = connection.execute(
         text("""
@@ -230,26 +234,33 @@ def load_chunk(
         "asked_at": batch.created_at,
     }
     done = before = 0
+    ways = _AT_FIRST
     while done < top.number:
         # A user may settle between one statement and the next, so that none of them finds a row.
         # Each round sees what was committed before it, and the foreign key of the items holds that
         # every user is there.
-        done += connection.execute(_OPEN, span).rowcount
+        done += connection.execute(ways.open, span).rowcount
         if done < top.number:
-            done += connection.execute(_JOIN, span).rowcount
+            done += connection.execute(ways.join, span).rowcount
         if done < top.number:
-            done += connection.execute(_TAKE_ANSWERS, span).scalar_one()
+            done += connection.execute(ways.take_answers, span).scalar_one()
         if done == before:  # an answer that stands with the user, but is not in the history
             span["asked_at"] = None
-        before = done
+        before, ways = done, _FOR_THE_REST
+    if done > top.number:
+        raise RuntimeError(f"batch {batch_id}: an item was loaded twice")
     connection.execute(text("UPDATE verifier.batches SET loaded_to = :to WHERE id = :batch"), span)
     return True
 
 
-# OFFSET 0: the time is read once, not several times a row.
+# MATERIALIZED: the time is read once, not for each row.
+# The range stands for both tables, and what may be unknown is spelt out (`IS NULL OR`): a planner
+# that knows the range of one only, or takes `IS NOT FALSE` for rare, looks every user up instead of
+# merging two ranges that are in order.
 # No `NOT EXISTS` for those who are open: the conflict finds them through the primary key, while a
 # plan made when the table was empty reads the whole of it for every item, as it grows.
-_OPEN: Final = text("""
+_OPEN: Final = """
+    WITH n AS MATERIALIZED (SELECT verifier.verifier_now() AS now)
     INSERT INTO verifier.open_verifications
            (user_id, id, lane, priority, due_at, turn_at, reason, deadline_at, held, created_at)
     SELECT i.user_id, i.verification_id, u.lane, :priority, n.now,
@@ -257,18 +268,20 @@ _OPEN: Final = text("""
            n.now
       FROM verifier.batch_items i
       JOIN verifier.users u ON u.id = i.user_id
-     CROSS JOIN (SELECT verifier.verifier_now() AS now OFFSET 0) n
+     CROSS JOIN n
      WHERE i.batch_id = :batch AND i.user_id > :from AND i.user_id <= :to
-       AND (u.checked_at < CAST(:asked_at AS timestamptz)) IS NOT FALSE
+       AND u.id > :from AND u.id <= :to
+       AND (u.checked_at IS NULL OR u.checked_at < CAST(:asked_at AS timestamptz)
+            OR CAST(:asked_at AS timestamptz) IS NULL) {unanswered}
      ORDER BY i.user_id
     ON CONFLICT (user_id) DO NOTHING
-""")
+"""
 
 
 # Items whose user was verified after the batch was asked for but before it was loaded: that answers
 # them, as if they had been open together. Nobody is asked about twice because a large batch takes
 # its time to load. One whose verification is open again waits for that one (_JOIN).
-_TAKE_ANSWERS: Final = text("""
+_TAKE_ANSWERS: Final = """
     WITH answered AS MATERIALIZED (
       SELECT i.user_id, v.id, v.outcome
         FROM verifier.batch_items i
@@ -278,8 +291,10 @@ _TAKE_ANSWERS: Final = text("""
               WHERE s.user_id = u.id AND s.data_version = u.version AND s.outcome = u.outcome
               ORDER BY s.settled_at DESC LIMIT 1) v
        WHERE i.batch_id = :batch AND i.user_id > :from AND i.user_id <= :to
+         AND u.id > :from AND u.id <= :to
          AND u.checked_at >= :asked_at AND v.id <> i.verification_id
          AND NOT EXISTS (SELECT FROM verifier.open_verifications o WHERE o.user_id = i.user_id)
+         {unanswered}
     ), taken AS (
       UPDATE verifier.batch_items i SET verification_id = a.id FROM answered a
        WHERE i.batch_id = :batch AND i.user_id = a.user_id RETURNING a.outcome
@@ -288,17 +303,17 @@ _TAKE_ANSWERS: Final = text("""
       SELECT :batch, outcome, count(*) FROM taken GROUP BY outcome
     )
     SELECT count(*) FROM taken
-""")
+"""
 
 
 # The key-share lock keeps the joined verification from being settled before this item is visible
 # to the tally that settling makes; it does not get in the way of claims.
-_JOIN: Final = text("""
+_JOIN: Final = """
     WITH joined AS MATERIALIZED (
       SELECT o.user_id, o.id FROM verifier.open_verifications o
         JOIN verifier.batch_items i ON i.user_id = o.user_id
        WHERE i.batch_id = :batch AND i.user_id > :from AND i.user_id <= :to
-         AND o.id <> i.verification_id
+         AND o.id <> i.verification_id {unanswered}
        ORDER BY o.user_id FOR KEY SHARE OF o
     ), promoted AS (
       UPDATE verifier.open_verifications o
@@ -309,4 +324,26 @@ _JOIN: Final = text("""
     )
     UPDATE verifier.batch_items i SET verification_id = j.id FROM joined j
      WHERE i.batch_id = :batch AND i.user_id = j.user_id
-""")
+"""
+
+
+class _Ways(NamedTuple):
+    """The three ways in which an item finds its verification, tried one after the other."""
+
+    open: TextClause
+    join: TextClause
+    take_answers: TextClause
+
+    @classmethod
+    def of(cls, unanswered: str) -> _Ways:
+        return cls(
+            *(text(sql.format(unanswered=unanswered)) for sql in (_OPEN, _JOIN, _TAKE_ANSWERS))
+        )
+
+
+_AT_FIRST: Final = _Ways.of("")
+# From the second round on some items point to a verification that has settled: they are done.
+# Opened again, that verification would settle twice.
+_FOR_THE_REST: Final = _Ways.of(
+    "AND NOT EXISTS (SELECT FROM verifier.verifications x WHERE x.id = i.verification_id)"
+)

@@ -7,13 +7,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
+from verifier.store import deliveries
+
 
 def stop(connection: Connection, *, by: str, reason: str | None) -> None:
     """Nothing is claimed or sent from now on; what is in flight finishes."""
     connection.execute(
         text("""
             UPDATE verifier.control SET stopped_at = coalesce(stopped_at, verifier.verifier_now()),
-                   stopped_by = :by, stop_reason = :reason
+                   stopped_by = :by, stop_reason = coalesce(:reason, stop_reason)
         """),
         {"by": by, "reason": reason},
     )
@@ -21,15 +23,15 @@ def stop(connection: Connection, *, by: str, reason: str | None) -> None:
 
 def start(connection: Connection) -> bool:
     """End the global stop. Returns whether there was one."""
-    return bool(
-        connection.execute(
-            text("""
-                UPDATE verifier.control
-                   SET stopped_at = NULL, stopped_by = NULL, stop_reason = NULL
-                 WHERE stopped_at IS NOT NULL
-            """)
-        ).rowcount
-    )
+    started = connection.execute(
+        text("""
+            UPDATE verifier.control SET stopped_at = NULL, stopped_by = NULL, stop_reason = NULL
+             WHERE stopped_at IS NOT NULL
+        """)
+    ).rowcount
+    if started:
+        deliveries.try_anew(connection)
+    return bool(started)
 
 
 def control(connection: Connection) -> Row[Any]:

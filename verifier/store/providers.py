@@ -92,7 +92,8 @@ def pause(connection: Connection, name: str, *, by: str, reason: str | None) -> 
     connection.execute(
         text("""
             UPDATE verifier.providers SET paused_at = coalesce(paused_at, verifier.verifier_now()),
-                   paused_by = :by, pause_reason = :reason WHERE name = :name
+                   paused_by = :by, pause_reason = coalesce(:reason, pause_reason)
+             WHERE name = :name
         """),
         {"name": name, "by": by, "reason": reason},
     )

@@ -17,6 +17,14 @@ from sqlalchemy import Connection, Row, text
 from verifier.outcomes import Lane
 from verifier.store import arrays
 
+#: Present at so many crashes a row is worked on alone, and at the next one it is quarantined: what
+#: kills its worker takes others down with it twice at most.
+_SUSPECT_CRASHES: Final = 2
+
+#: What somebody waits for is left to the interactive worker so long: among the rows that a drain
+#: claims ahead it could wait for a second.
+_HEAD_START_SECONDS: Final = 2
+
 _CANDIDATE: Final = """
     SELECT o.id, o.user_id, o.lane, u.lane AS user_lane, nullif(o.history, '[]') AS history,
            o.attempts, o.crashes, o.attempt_id, o.attempt_started_at, u.platform,
@@ -29,9 +37,8 @@ _CANDIDATE: Final = """
 def lock_due(connection: Connection, lane: Lane, limit: int) -> Sequence[Row[Any]]:
     """Up to ``limit`` due rows of the lane, longest-waiting first, locked until commit.
 
-    Rows that others hold are skipped. Rows that were present at two crashes are left out: they are
-    claimed alone. What somebody asked for interactively is left to the interactive worker for two
-    seconds: among the rows a drain claims ahead it could wait for one. The CTE is MATERIALIZED
+    Rows that others hold are skipped. Rows that are suspected of crashes are left out: they are
+    claimed alone. So is what the interactive worker has its head start for. The CTE is MATERIALIZED
     because a nested-loop plan may otherwise run the locking subquery again and again and return far
     more rows than ``limit``.
     """
@@ -40,28 +47,33 @@ def lock_due(connection: Connection, lane: Lane, limit: int) -> Sequence[Row[Any
             WITH due AS MATERIALIZED (
               SELECT user_id FROM verifier.open_verifications
                WHERE lane = :lane AND state = 'waiting' AND NOT held
-                 AND due_at <= (SELECT verifier.verifier_now()) AND crashes < 2
-                 AND (priority > 0
-                      OR due_at <= (SELECT verifier.verifier_now()) - interval '2 seconds')
+                 AND due_at <= (SELECT verifier.verifier_now()) AND crashes < :suspect
+                 AND (priority > 0 OR due_at <= (SELECT verifier.verifier_now())
+                                              - make_interval(secs => :head_start))
                ORDER BY turn_at LIMIT :limit FOR UPDATE SKIP LOCKED)
             {_CANDIDATE} JOIN due ON due.user_id = o.user_id ORDER BY o.user_id
         """),  # noqa: S608 - constants only
-        {"lane": lane, "limit": limit},
+        {
+            "lane": lane,
+            "limit": limit,
+            "suspect": _SUSPECT_CRASHES,
+            "head_start": _HEAD_START_SECONDS,
+        },
     ).all()
 
 
 def lock_suspect(connection: Connection, lane: Lane) -> Sequence[Row[Any]]:
-    """One due row that was present at two crashes, to be worked on alone."""
+    """One due row that is suspected of crashes, to be worked on alone."""
     return connection.execute(
         text(f"""
             WITH due AS MATERIALIZED (
               SELECT user_id FROM verifier.open_verifications
                WHERE lane = :lane AND state = 'waiting' AND NOT held
-                 AND due_at <= (SELECT verifier.verifier_now()) AND crashes >= 2
+                 AND due_at <= (SELECT verifier.verifier_now()) AND crashes >= :suspect
                ORDER BY turn_at LIMIT 1 FOR UPDATE SKIP LOCKED)
             {_CANDIDATE} JOIN due ON due.user_id = o.user_id
         """),  # noqa: S608 - constants only
-        {"lane": lane},
+        {"lane": lane, "suspect": _SUSPECT_CRASHES},
     ).all()
 
 
@@ -70,7 +82,8 @@ def lock_one(connection: Connection, verification_id: int) -> Sequence[Row[Any]]
     return connection.execute(
         text(f"""
             {_CANDIDATE}
-             WHERE o.id = :id AND o.state = 'waiting' AND o.due_at <= verifier.verifier_now()
+             WHERE o.id = :id AND o.state = 'waiting' AND NOT o.held
+               AND o.due_at <= verifier.verifier_now()
                FOR UPDATE OF o SKIP LOCKED
         """),
         {"id": verification_id},
@@ -381,14 +394,15 @@ def release_expired(connection: Connection, zone: str, limit: int = 1000) -> int
                 'day', CAST(a.started_at AT TIME ZONE :zone AS date)) AS entry
             )
             UPDATE verifier.open_verifications o
-               SET state = CASE WHEN o.crashes >= 2 THEN 'quarantined' ELSE 'waiting' END,
-                   reason = CASE WHEN o.crashes >= 2 THEN 'quarantined' ELSE 'lease_expired' END,
+               SET state = CASE WHEN o.crashes >= :suspect THEN 'quarantined' ELSE 'waiting' END,
+                   reason = CASE WHEN o.crashes >= :suspect THEN 'quarantined'
+                                 ELSE 'lease_expired' END,
                    crashes = o.crashes + 1, token = NULL, lease_until = NULL,
                    history = o.history || coalesce(
                        (SELECT lost.entry FROM lost WHERE lost.user_id = o.user_id), '[]')
               FROM gone WHERE o.user_id = gone.user_id
         """),
-        {"limit": limit, "zone": zone},
+        {"limit": limit, "zone": zone, "suspect": _SUSPECT_CRASHES},
     ).rowcount
 
 

@@ -9,10 +9,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from psycopg2 import sql
-from sqlalchemy import text
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import ProgrammingError
 
-from verifier.errors import NotFoundError
+from verifier.errors import ConfigError, NotFoundError
 from verifier.store.engine import make_engine
 from verifier.store.tables import SCHEMA, metadata
 
@@ -58,23 +58,65 @@ _FOR_CLIENTS = (
 )
 
 
+#: Whether a role has it: PostgreSQL only warns when whoever grants may not.
+_CLIENT_MAY = """
+    SELECT has_schema_privilege(:role, 'verifier', 'USAGE')
+       AND (SELECT bool_and(has_function_privilege(:role, oid, 'EXECUTE')) FROM pg_proc
+             WHERE proname = 'submit' AND pronamespace = 'verifier'::regnamespace)
+       AND (SELECT bool_and(has_table_privilege(:role, 'verifier.' || name, 'SELECT'))
+              FROM unnest(ARRAY['results', 'batch_progress', 'batch_results', 'changes', 'clock'])
+                   AS views (name))
+"""
+#: PostgreSQL's code for "permission denied".
+_NOT_ALLOWED = "42501"
+
+
 def grant(url: str, role: str) -> None:
-    """Let the database role ``role`` submit and read results by SQL. Raises NotFoundError."""
+    """Let the database role ``role`` submit and read results by SQL.
+
+    Raises NotFoundError for no such role, ConfigError when the account of ``url`` may not grant.
+    """
     engine = make_engine(url)
     try:
         with engine.begin() as connection:
             known = text("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = :role)")
             if not connection.execute(known, {"role": role}).scalar_one():
-                raise NotFoundError(
-                    "There is no database role of that name.",
-                    fix='Make it first, as a superuser: CREATE ROLE "name" LOGIN',
+                raise _no_role(role)
+            try:
+                allowed = _grant(connection, role)
+            except ProgrammingError as error:
+                if getattr(error.orig, "pgcode", None) != _NOT_ALLOWED:
+                    raise
+                allowed = False
+            if not allowed:
+                raise ConfigError(
+                    "Nothing was granted: the account of VERIFIER_DATABASE_URL may not grant.",
+                    fix="Run it with the URL of the account that owns the verifier's tables.",
                 )
-            cursor = connection.connection.cursor()
-            for statement in _FOR_CLIENTS:
-                cursor.execute(sql.SQL(statement).format(sql.Identifier(role)))
-            cursor.close()
     finally:
         engine.dispose()
+
+
+def _grant(connection: Connection, role: str) -> bool:
+    """Whether the role then has what it needs."""
+    quoted = connection.dialect.identifier_preparer.quote_identifier(role)
+    for statement in _FOR_CLIENTS:
+        connection.exec_driver_sql(statement.format(quoted))
+    return bool(connection.execute(text(_CLIENT_MAY), {"role": role}).scalar_one())
+
+
+def _no_role(role: str) -> NotFoundError:
+    if role.lower() == "public":
+        return NotFoundError(
+            "PUBLIC is no role: every account of the server would read results. It is refused.",
+            fix="Name the role of one service.",
+        )
+    shown = repr(role)[1:-1]
+    quoted = shown.replace('"', '""')
+    return NotFoundError(
+        f'There is no database role "{shown}"; capitals count in its name.',
+        fix=f"Make it first, as a superuser: CREATE ROLE \"{quoted}\" LOGIN PASSWORD '...'",
+    )
 
 
 def current(url: str) -> str | None:

@@ -522,7 +522,7 @@ deliveries = Table(
     Column("status", SmallInteger),
     Column("error", Text),
     _now("created_at"),
-    _now("begun_at"),
+    _instant("trying_since"),
     _instant("ended_at"),
     CheckConstraint(_one_of("event", Event), name="event"),
     CheckConstraint(_one_of("state", ("waiting", "leased", "delivered", "dead")), name="state"),
@@ -531,6 +531,7 @@ deliveries = Table(
         name="lease",
     ),
     CheckConstraint("(state IN ('delivered', 'dead')) = (ended_at IS NOT NULL)", name="ended"),
+    CheckConstraint("state <> 'dead' OR trying_since IS NOT NULL", name="dead_was_tried"),
     CheckConstraint("events >= 1 AND tries >= 0", name="counts"),
     Index(
         "deliveries_due_idx",
@@ -540,7 +541,8 @@ deliveries = Table(
         postgresql_where=text("state IN ('waiting', 'leased')"),
     ),
     Index("deliveries_dead_idx", "endpoint", "id", postgresql_where=text("state = 'dead'")),
-    Index("deliveries_ended_idx", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
-    comment="The outbox: what is to be told to an endpoint. payload holds ids only; what is said "
-    "is read when it is sent. begun_at: from when its age counts.",
+    Index("deliveries_taken_idx", "ended_at", postgresql_where=text("state = 'delivered'")),
+    comment="The outbox: what is to be told to an endpoint. payload holds ids (of overdue ones "
+    "also lane, cause and deadline, as they were then); the rest is read when it is sent. "
+    "trying_since: the first failure since somebody last set it going.",
 )

@@ -11,6 +11,7 @@ unfold to a gigabyte are refused after ``limit`` bytes.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import socket
@@ -24,6 +25,10 @@ from verifier.transport.reply import Reply
 
 _WINDOW_ANY = zlib.MAX_WBITS | 32  # gzip or zlib, told apart by their header
 _PIECE = 64 * 1024
+#: Digits of a Content-Length: more would be a terabyte, or an attack on whoever parses them.
+_LONGEST_LENGTH = 12
+#: What ``http.client`` may read beyond twice the limit: heads, interim answers, chunk sizes.
+_OVERHEAD = 512 * 1024
 
 #: A status line and header lines as every server writes them (RFC 9112, without obsolete folding).
 _PLAIN_HEAD = re.compile(
@@ -46,8 +51,11 @@ def read_reply(sock: socket.socket, limit: int) -> tuple[Reply, bool]:
     length = headers.get("content-length", "")
     if not length.isdecimal() or "transfer-encoding" in headers:
         return _read_unusual(data, sock, limit)
-    status, size = int(match[1]), int(length)
+    status = int(match[1])
     _refuse_redirect(status)
+    if len(length) > _LONGEST_LENGTH:
+        raise BadReply("oversize", status)
+    size = int(length)
     if size > limit:
         raise BadReply("oversize", status)
     if status in (204, 304):
@@ -63,7 +71,7 @@ def read_reply(sock: socket.socket, limit: int) -> tuple[Reply, bool]:
             have += len(piece)
         data = b"".join(pieces)
     # More than was announced belongs to nobody: the next request must not meet it.
-    keep = len(data) == end and headers.get("connection", "").lower() != "close"
+    keep = len(data) == end and "close" not in headers.get("connection", "").lower()
     return Reply(status, headers, _decoded(data[match.end() : end], headers, limit, status)), keep
 
 
@@ -90,11 +98,20 @@ def _refuse_redirect(status: int) -> None:
 def _read_unusual(data: bytes, sock: socket.socket, limit: int) -> tuple[Reply, bool]:
     if not data:
         raise Unanswered("lost")
-    response = HTTPResponse(_Socket(data, sock))  # type: ignore[arg-type]  # all it uses is makefile
+    with contextlib.suppress(ValueError):  # int() of what http.client took for a number
+        # Not used again: what http.client has read ahead stays behind in its buffer.
+        return _parsed(_Socket(data, sock, 2 * limit + _OVERHEAD), limit), False
+    raise BadReply("garbage")
+
+
+def _parsed(source: _Socket, limit: int) -> Reply:
+    response = HTTPResponse(source)  # type: ignore[arg-type]  # all it uses is makefile
     response.begin()
     status = response.status
     headers = _gathered(response.headers.items())
     length = headers.get("content-length")
+    if length is not None and len(length) > _LONGEST_LENGTH:
+        raise BadReply("oversize", status)
     if status < 200 or (length is not None and not length.isdecimal()):
         raise BadReply("garbage", status)  # http.client passes over 100 alone of the 1xx
     _refuse_redirect(status)
@@ -110,31 +127,37 @@ def _read_unusual(data: bytes, sock: socket.socket, limit: int) -> tuple[Reply, 
         body += more
     if len(body) > limit:
         raise BadReply("oversize", status)
-    # Not used again: what http.client has read ahead stays behind in its buffer.
-    return Reply(status, headers, _decoded(body, headers, limit, status)), False
+    return Reply(status, headers, _decoded(body, headers, limit, status))
 
 
 class _Socket:
     """What ``http.client`` reads from: the bytes that were read already, then the socket."""
 
-    def __init__(self, data: bytes, sock: socket.socket) -> None:
-        self._source = _Source(data, sock)
+    def __init__(self, data: bytes, sock: socket.socket, most: int) -> None:
+        self._source = _Source(data, sock, most)
 
     def makefile(self, *_: Any) -> io.BufferedReader:
         return io.BufferedReader(self._source)
 
 
 class _Source(io.RawIOBase):
-    def __init__(self, data: bytes, sock: socket.socket) -> None:
+    """Gives out at most ``most`` bytes: a chunk of length -1 is "all there is" to http.client."""
+
+    def __init__(self, data: bytes, sock: socket.socket, most: int) -> None:
         self._data = data
         self._sock = sock
+        self._left = most
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
+        if self._left <= 0:
+            raise BadReply("oversize")
         if not self._data:
-            return self._sock.recv_into(buffer)
+            count = self._sock.recv_into(buffer)
+            self._left -= count
+            return count
         taken = self._data[: len(buffer)]
         self._data = self._data[len(taken) :]
         buffer[: len(taken)] = taken

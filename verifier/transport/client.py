@@ -54,8 +54,8 @@ class Transport:
     """Pooled connections to a few hosts, shared by the threads of a process.
 
     ``threads`` is how many exchanges may be under way at once; more callers wait, within their
-    deadline. ``ca_file`` replaces the public certificate authorities. After a fork the child
-    starts with an empty pool of its own.
+    deadline. ``ca_file`` replaces the public certificate authorities; OSError when it cannot be
+    used. After a fork the child starts with an empty pool of its own.
     """
 
     def __init__(
@@ -71,6 +71,8 @@ class Transport:
         self._max_body = max_body
         self._ca_file = ca_file
         self._adapter = _Adapter(threads, ca_file)
+        if ca_file is not None:
+            self._adapter.load_authorities()
         _transports.add(self)
 
     def request(
@@ -179,18 +181,22 @@ class _Adapter(HTTPAdapter):
                 pool = self._pools[origin] = self._pool_for(origin)
         return pool
 
+    def load_authorities(self) -> ssl.SSLContext:
+        """The TLS context of all pools; what it costs (~15 ms) is paid once, when first needed.
+
+        It is part of the pool manager's key: another context would be another pool.
+        """
+        if self._context is None:
+            context = create_urllib3_context()
+            context.load_verify_locations(self._ca_file or requests.utils.DEFAULT_CA_BUNDLE_PATH)
+            self._context = context
+        return self._context
+
     def _pool_for(self, origin: str) -> PlainPool | TlsPool:
         parts = urlsplit(origin)
         context = None
         if parts.scheme == "https":
-            # Loading the authorities takes ~15 ms, so it is done once. The context is part of the
-            # pool manager's key: another context would be another pool.
-            if self._context is None:
-                self._context = create_urllib3_context()
-                self._context.load_verify_locations(
-                    self._ca_file or requests.utils.DEFAULT_CA_BUNDLE_PATH
-                )
-            context = self._context
+            context = self.load_authorities()
         pool = self.poolmanager.connection_from_host(
             parts.hostname,
             parts.port,
@@ -203,7 +209,7 @@ class _Adapter(HTTPAdapter):
 
 
 _DEFAULTS: Final = {"User-Agent": "verifier", "Accept-Encoding": "identity"}
-_SPLIT: Final = re.compile(r"(https?://[!-.0-~]+)(/[!-~]*)?")
+_SPLIT: Final = re.compile(r"(https?://[!-\"$-.0->@-~]+)(/[!-\"$-~]*)?")
 
 
 def _split(url: str) -> tuple[str, str]:

@@ -48,10 +48,10 @@ def sweep() -> dict[str, int]:
         unloaded = loading.unfinished_loads(connection)
         cancelled = holding.cancelled_unfinished(connection)
     for batch in unloaded:
-        submit.load(batch, most=_ROUNDS)
+        submit.load(batch, most=_ROUNDS, wait=False)
         swept.loaded += 1
     for batch in cancelled:
-        swept.cancelled += end_cancelled(batch, most=_ROUNDS)
+        swept.cancelled += end_cancelled(batch, most=_ROUNDS, wait=False)
     with transaction() as connection:
         swept.folded = batches.fold_tallies(connection)
     with transaction() as connection:

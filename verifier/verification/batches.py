@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 
 from verifier.errors import NotFoundError
 from verifier.store import batches, holding, queue
@@ -27,7 +27,12 @@ Only = Literal["failed", "waiting"]
 def existing(batch: int) -> Row[Any]:
     """The batch's row. Raises NotFoundError."""
     with transaction() as connection:
-        row = batches.get(connection, batch)
+        return row_of(connection, batch)
+
+
+def row_of(connection: Connection, batch: int) -> Row[Any]:
+    """As :func:`existing`, within a transaction."""
+    row = batches.get(connection, batch)
     if row is None:
         raise NotFoundError(
             f"There is no batch {batch}.", fix="`verifier batch list` shows the latest ones."
@@ -37,10 +42,12 @@ def existing(batch: int) -> Row[Any]:
 
 def is_done(batch: int) -> bool:
     """Whether everybody of the batch has settled. Raises NotFoundError."""
-    existing(batch)
     with transaction() as connection:
-        batches.finish_completed(connection, batch)
-    return bool(existing(batch).state == "done")
+        row = row_of(connection, batch)
+        if row.state == "open":
+            batches.finish_completed(connection, batch)
+            row = row_of(connection, batch)
+    return bool(row.state == "done")
 
 
 def cancel(batch: int) -> int:
@@ -57,12 +64,15 @@ def cancel(batch: int) -> int:
     return ended
 
 
-def end_cancelled(batch: int, most: int | None = None) -> int:
-    """End what a cancelled batch has waiting, at most ``most`` chunks. Returns how many users."""
+def end_cancelled(batch: int, most: int | None = None, *, wait: bool = True) -> int:
+    """End what a cancelled batch has waiting, at most ``most`` chunks. Returns how many users.
+
+    Without ``wait`` a batch that somebody else has in hand is left to them.
+    """
     ended = chunks = 0
     while most is None or chunks < most:
         with transaction() as connection:
-            chunk = holding.cancel_chunk(connection, batch, CANCEL_CHUNK)
+            chunk = holding.cancel_chunk(connection, batch, CANCEL_CHUNK, wait=wait)
         if not chunk:
             break
         ended += chunk

@@ -58,7 +58,7 @@ _BUG = Answer(Outcome.PROVIDER_ERROR, "BUG", Billed.MAYBE)
 
 
 class CallPool:
-    """``threads`` daemon threads. A thread that dies of a bug still hands its job back."""
+    """``threads`` daemon threads. A fault of our own costs its call, never the thread."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
@@ -101,5 +101,7 @@ class CallPool:
             answer: Answer | NotCalled = _BUG
             try:
                 answer = make(job)
+            except Exception as error:  # the thread stays: without threads a drain would wait on
+                _log.error("a call ended in a fault of our own", kind=type(error).__name__)
             finally:
                 results.put(Called(job, answer, int((time.monotonic() - begun) * 1000)))

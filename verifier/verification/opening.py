@@ -33,5 +33,5 @@ def request_one(platform: str, reference: str, key: str | None = None) -> int | 
             connection,
             user,
             priority=urgent,
-            deadline_hours=max(1, round(config().engine.deadline_hours)),
+            deadline_hours=config().engine.deadline_hours,
         )

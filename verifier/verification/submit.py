@@ -11,23 +11,30 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 from sqlalchemy.exc import OperationalError
 
 from verifier.config import config
 from verifier.doorbell import DEFAULT_FOREIGN_QUEUE, check_foreign_task
-from verifier.errors import ConflictError, UsageError
+from verifier.errors import ConflictError, StoreUnavailableError, UsageError
 from verifier.identity.errors import InvalidField
-from verifier.identity.reference import carries_personal_data, check_platform, check_reference
+from verifier.identity.reference import (
+    DEFAULT_PLATFORM,
+    carries_personal_data,
+    check_platform,
+    check_reference,
+)
 from verifier.outcomes import Lane
 from verifier.store import batches, loading
-from verifier.store.engine import transaction
+from verifier.store.engine import LOCK_NOT_AVAILABLE, transaction
 from verifier.verification import ring
 
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: Final[dict[str, int]] = {"interactive": 0, "high": 1, "normal": 2, "low": 3}
+#: What a caller may ask for; the other selections are for re-runs and the audit.
+SELECTIONS: Final = ("all", "unverified", "failed")
 
 #: Items opened per transaction while a batch loads.
 LOAD_CHUNK: Final = 20_000
@@ -36,8 +43,13 @@ LOAD_CHUNK: Final = 20_000
 UNKNOWN_TOLD: Final = 20
 _LOAD_TRIES: Final = 4
 
+#: Seconds to wait for another transaction that submits under the same key.
+_KEY_SECONDS: Final = 20
+
 #: The longest deadline a request may ask for: a year.
 _MOST_HOURS: Final = 8760
+_KEY_FIX: Final = "Platforms and references have 1 to 128 printable characters, no personal data."
+_HOURS_FIX: Final = f"Pass deadline_hours=1 to {_MOST_HOURS}, or leave it out: then as configured."
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +66,7 @@ class Request:
     priority: Priority = "normal"
     label: str | None = None
     rerun_of: int | None = None
-    deadline_hours: float | None = None
+    deadline_hours: int | None = None
     notify: str | None = None
     notify_queue: str | None = None
 
@@ -79,15 +91,10 @@ class Request:
         )
         rest: dict[str, Any] = {"priority": self.priority, "rerun_of": self.rerun_of}
         if self.deadline_hours is not None:
-            rest["deadline_hours"] = self.whole_hours
+            rest["deadline_hours"] = self.deadline_hours
         if self.callback is not None:
             rest["notify"], rest["notify_queue"] = self.callback
         return {**chosen, **rest}
-
-    @property
-    def whole_hours(self) -> int | None:
-        """The deadline as it is stored. None: what is configured when the batch is loaded."""
-        return None if self.deadline_hours is None else max(1, round(self.deadline_hours))
 
     def digest(self) -> bytes:
         """The same for the same request, whatever the order of its list.
@@ -95,9 +102,76 @@ class Request:
         ``verifier.request_digest`` computes it in SQL: a repeat may come either way.
         """
         described = ((name, value) for name, value in self.describe().items() if value is not None)
-        listed = sorted(set(self.keys or ()))
+        # Not a set: it would shuffle what mostly comes in order, and is sorted in no time then.
+        listed = sorted(dict.fromkeys(self.keys or ()))
         pairs = [*sorted((name, str(value)) for name, value in described), *listed]
         return hashlib.sha256("".join(map(_spelt, pairs)).encode()).digest()
+
+
+def request_of(
+    *,
+    references: Sequence[str | tuple[str, str]] | None,
+    selection: str | None,
+    platform: str | None,
+    priority: Priority,
+    label: str | None,
+    deadline_hours: int | None,
+    notify: str | None,
+    notify_queue: str | None,
+) -> Request:
+    """What a caller asks for, in the words of every door: ``platform`` is of the references
+    ("default" if None) or of the selection (every one if None).
+
+    Raises UsageError, which quotes nothing, for what is not of the right kind.
+    """
+    if selection not in (None, *SELECTIONS):
+        raise UsageError(
+            "The selection must be all, unverified or failed.",
+            fix="Name one of them, or pass references.",
+        )
+    if references is not None:
+        _check_list(references)
+    whose = DEFAULT_PLATFORM if platform is None else platform
+    return Request(
+        selection=selection,
+        keys=None
+        if references is None
+        else [named if isinstance(named, tuple) else (whose, named) for named in references],
+        parameters={"platform": platform} if selection and platform is not None else None,
+        priority=priority,
+        label=label,
+        deadline_hours=_whole(deadline_hours),
+        notify=notify,
+        notify_queue=notify_queue,
+    )
+
+
+def _check_list(references: object) -> None:
+    """A text would be taken letter by letter, and a list of nobody would burn the key."""
+    if not isinstance(references, Sequence) or isinstance(references, str | bytes):
+        raise UsageError(
+            "references must be a list of texts.", fix="Pass a list, also of one reference."
+        )
+    if not references:
+        raise UsageError(
+            "The list of references is empty.",
+            fix="Do not submit when there is nobody; a selection may meet nobody.",
+        )
+    only_texts = set(map(type, references)) == {str}  # quick for a million
+    if not only_texts and any(isinstance(it, tuple) and len(it) != 2 for it in references):
+        raise UsageError(
+            "references: a tuple of the list is no pair.",
+            fix="Pass each as a text, or as a tuple of platform and reference.",
+        )
+
+
+def _whole(hours: object) -> int | None:
+    """A number that came as ``24.0`` is one too; half an hour is not taken for a whole one."""
+    if hours is None or (isinstance(hours, int) and not isinstance(hours, bool)):
+        return hours
+    if isinstance(hours, float) and hours.is_integer():
+        return int(hours)
+    raise UsageError("The deadline must be a whole number of hours.", fix=_HOURS_FIX)
 
 
 def _spelt(pair: tuple[str, str]) -> str:
@@ -124,28 +198,15 @@ def submit(caller: str, key: str, request: Request) -> Submitted:
     cannot be meant, StoreUnavailableError when nothing durable could be done.
     """
     _check(caller, key, request)
-    digest = request.digest()
-    with transaction() as connection:
-        row, new = batches.create(
-            connection,
-            caller=caller,
-            key=key,
-            digest=digest,
-            selection=json.dumps(request.describe()),
-            priority=PRIORITIES[request.priority],
-            deadline_hours=request.whole_hours,
-            label=request.label,
-            rerun_of=request.rerun_of,
-            notify=request.callback,
-        )
-        if bytes(row.request_digest) != digest:
-            raise ConflictError(
-                f"The key {key!r} was already used by {caller!r} for another request "
-                f"(batch {row.id}).",
-                fix="Use a new key for a new request, or repeat the old request unchanged.",
-            )
-        if not row.snapshot_taken:
-            _take_snapshot(connection, row.id, request)
+    try:
+        row, new = _make(caller, key, request)
+    except OperationalError as error:
+        if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
+            raise
+        raise StoreUnavailableError(
+            "Another transaction submits under the same key and has not ended.",
+            fix="Repeat with the same key.",
+        ) from None
     load(row.id)
     ring.ring_lanes()
     with transaction() as connection:
@@ -159,31 +220,76 @@ def submit(caller: str, key: str, request: Request) -> Submitted:
     return Submitted(row.id, new, total, missing, tuple(unknown))
 
 
+def _make(caller: str, key: str, request: Request) -> tuple[Row[Any], bool]:
+    """The batch with its snapshot, and whether it is new."""
+    digest = request.digest()
+    with transaction(locks=_KEY_SECONDS) as connection:
+        row, new = batches.create(
+            connection,
+            caller=caller,
+            key=key,
+            digest=digest,
+            selection=json.dumps(request.describe()),
+            priority=PRIORITIES[request.priority],
+            deadline_hours=request.deadline_hours,
+            label=request.label,
+            rerun_of=request.rerun_of,
+            notify=request.callback,
+        )
+        if bytes(row.request_digest) != digest:
+            raise ConflictError(
+                f"The key {key!r} was already used by {caller!r} for another request "
+                f"(batch {row.id}).",
+                fix="Use a new key for a new request, or repeat the old request unchanged.",
+            )
+        if not row.snapshot_taken:
+            _take_snapshot(connection, row.id, request)
+    return row, new
+
+
+def _refuse_personal_data(name: str, value: str) -> None:
+    if carries_personal_data(value):
+        raise UsageError(
+            f"The {name} has a phone number, an ID number or an e-mail address in it.",
+            fix="It is stored and shown in clear: use a name of your own.",
+        )
+
+
 def _check(caller: str, key: str, request: Request) -> None:
     if (request.selection is None) == (request.keys is None):
-        raise UsageError("Submit either a selection or a list of references.")
+        raise UsageError(
+            "Submit either a selection or a list of references.",
+            fix="Name the people, or one of the selections all, unverified, failed.",
+        )
     if request.selection is not None and request.selection not in loading.SELECTIONS:
-        raise UsageError(f"There is no selection named {request.selection!r}.")
+        raise UsageError("There is no selection of this name.")
+    if request.priority not in get_args(Priority):
+        raise UsageError(
+            "The priority must be high, normal or low.", fix="Leave it out for normal."
+        )
     for name, value in (("caller", caller), ("key", key), ("label", request.label or "-")):
         if not isinstance(value, str) or not 0 < len(value) <= 200 or not value.isprintable():
-            raise UsageError(f"The {name} must be 1 to 200 printable characters.")
-        if carries_personal_data(value):
             raise UsageError(
-                f"The {name} has a phone number, an ID number or an e-mail address in it.",
-                fix="It is stored and shown in clear: use a name of your own.",
+                f"The {name} must be 1 to 200 printable characters.",
+                fix="Choose a short name of your own, without line breaks.",
             )
+        _refuse_personal_data(name, value)
     if request.notify is None and request.notify_queue is not None:
-        raise UsageError("notify_queue without notify: name the task that is to be sent there.")
+        raise UsageError(
+            "notify_queue without notify: name the task that is to be sent there.",
+            fix="Pass notify too, or leave notify_queue out.",
+        )
     if request.callback is not None:
         check_foreign_task(*request.callback)
-    hours = request.deadline_hours
-    if hours is not None and not 1 <= hours <= _MOST_HOURS:  # also refuses nan
-        raise UsageError(f"The deadline must be 1 to {_MOST_HOURS} hours.")
+        for name, value in zip(("notify", "notify_queue"), request.callback, strict=True):
+            _refuse_personal_data(name, value)
+    if request.deadline_hours is not None and not 1 <= request.deadline_hours <= _MOST_HOURS:
+        raise UsageError(f"The deadline must be 1 to {_MOST_HOURS} hours.", fix=_HOURS_FIX)
     if request.parameters and (whose := request.parameters.get("platform")) is not None:
         try:
             check_platform(whose)
         except InvalidField as error:
-            raise UsageError(f"The {error}.") from None
+            raise UsageError(f"The {error}.", fix=_KEY_FIX) from None
     platforms: set[str] = set()  # those that were checked: a million references have a few
     for place, (platform, reference) in enumerate(request.keys or (), start=1):
         try:
@@ -192,7 +298,7 @@ def _check(caller: str, key: str, request: Request) -> None:
                 platforms.add(platform)
             check_reference(reference)
         except InvalidField as error:
-            raise UsageError(f"Reference {place} of the list: the {error}.") from None
+            raise UsageError(f"Reference {place} of the list: the {error}.", fix=_KEY_FIX) from None
 
 
 def _take_snapshot(connection: Connection, batch_id: int, request: Request) -> None:
@@ -211,28 +317,31 @@ def _selection_parameters(request: Request) -> dict[str, Any]:
     return parameters
 
 
-def _load_chunk(batch_id: int) -> bool:
+def _load_chunk(batch_id: int, wait: bool) -> bool:
     """One chunk; repeated after a deadlock or a lost connection, since progress is committed."""
     for attempt in range(1, _LOAD_TRIES + 1):
         try:
             with transaction() as connection:
-                hours = max(1, round(config().engine.deadline_hours))
-                return loading.load_chunk(connection, batch_id, LOAD_CHUNK, deadline_hours=hours)
+                hours = config().engine.deadline_hours
+                return loading.load_chunk(
+                    connection, batch_id, LOAD_CHUNK, deadline_hours=hours, wait=wait
+                )
         except OperationalError:
             if attempt == _LOAD_TRIES:
                 raise
     return False
 
 
-def load(batch_id: int, most: int | None = None) -> None:
+def load(batch_id: int, most: int | None = None, *, wait: bool = True) -> None:
     """Load what is left of a batch, a transaction a chunk, at most ``most`` chunks.
 
-    Anybody may, as often as they like.
+    Anybody may, as often as they like. Without ``wait`` a batch that somebody else is loading is
+    left to them.
     """
     chunks = 0
     more = True
     while more and (most is None or chunks < most):
-        more = _load_chunk(batch_id)
+        more = _load_chunk(batch_id, wait)
         chunks += 1
     with transaction() as connection:
         batches.finish_completed(connection)

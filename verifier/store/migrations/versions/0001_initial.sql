@@ -1,4 +1,4 @@
--- The first schema. Frozen: later changes are migrations of their own.
+-- The first schema. Frozen once 0.1.0 is released: later changes are migrations of their own.
 
 CREATE TABLE verifier.clock (
   singleton BOOLEAN DEFAULT true NOT NULL,
@@ -407,13 +407,14 @@ CREATE TABLE verifier.deliveries (
   status SMALLINT,
   error TEXT,
   created_at TIMESTAMP WITH TIME ZONE DEFAULT verifier.verifier_now() NOT NULL,
-  begun_at TIMESTAMP WITH TIME ZONE DEFAULT verifier.verifier_now() NOT NULL,
+  trying_since TIMESTAMP WITH TIME ZONE,
   ended_at TIMESTAMP WITH TIME ZONE,
   CONSTRAINT deliveries_pkey PRIMARY KEY (id),
   CONSTRAINT deliveries_event CHECK (event IN ('verification.settled', 'verification.overdue', 'batch.done')),
   CONSTRAINT deliveries_state CHECK (state IN ('waiting', 'leased', 'delivered', 'dead')),
   CONSTRAINT deliveries_lease CHECK ((state = 'leased') = (token IS NOT NULL) AND (token IS NULL) = (lease_until IS NULL)),
   CONSTRAINT deliveries_ended CHECK ((state IN ('delivered', 'dead')) = (ended_at IS NOT NULL)),
+  CONSTRAINT deliveries_dead_was_tried CHECK (state <> 'dead' OR trying_since IS NOT NULL),
   CONSTRAINT deliveries_counts CHECK (events >= 1 AND tries >= 0),
   CONSTRAINT deliveries_endpoint_fkey FOREIGN KEY(endpoint) REFERENCES verifier.endpoints (name)
 );
@@ -422,9 +423,9 @@ CREATE INDEX deliveries_dead_idx ON verifier.deliveries (endpoint, id) WHERE sta
 
 CREATE INDEX deliveries_due_idx ON verifier.deliveries (endpoint, due_at, id) WHERE state IN ('waiting', 'leased');
 
-CREATE INDEX deliveries_ended_idx ON verifier.deliveries (ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX deliveries_taken_idx ON verifier.deliveries (ended_at) WHERE state = 'delivered';
 
-COMMENT ON TABLE verifier.deliveries IS 'The outbox: what is to be told to an endpoint. payload holds ids only; what is said is read when it is sent. begun_at: from when its age counts.';
+COMMENT ON TABLE verifier.deliveries IS 'The outbox: what is to be told to an endpoint. payload holds ids (of overdue ones also lane, cause and deadline, as they were then); the rest is read when it is sent. trying_since: the first failure since somebody last set it going.';
 
 
 -- OFFSET 0: the time and the global stop are read once a statement, not once a row.
@@ -528,7 +529,8 @@ BEGIN
     RETURN 'must be 1 to 200 printable characters';
   END IF;
   folded := verifier.folded(value);
-  IF verifier.number_in(folded) IS NOT NULL OR folded COLLATE "C" ~ '[^ @]+@[^ @]+[.][^ @]+' THEN
+  IF coalesce(verifier.number_in(folded), verifier.number_in(translate(folded, ' ().-_/', ''))) IS NOT NULL
+     OR folded COLLATE "C" ~ '[^ @]+@[^ @]+[.][^ @]+' THEN
     RETURN 'has a phone number, an ID number or an e-mail address in it';
   END IF;
   RETURN NULL;
@@ -571,13 +573,16 @@ BEGIN
     WHEN submit.notify IS NULL AND submit.notify_queue IS NOT NULL THEN 'notify_queue without notify: name the task that is to be sent there.'
     WHEN submit.notify COLLATE "C" !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,199}$' OR submit.notify ~ '^(verifier|workers|celery)[.]'
       THEN 'notify must name a task of yours: a letter, then letters, digits, dots, dashes; at most 200.'
-    WHEN queue COLLATE "C" !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,199}$' OR queue ~ '^(unacked|celeryev|verify[.]|verifier)|[.]pidbox'
+    WHEN queue COLLATE "C" !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,199}$' OR queue ~ '^(unacked|celeryev|verify[.]|verifier|vp:)|[.]pidbox'
          OR queue IN ('interactive', 'control', 'remind', 'notify')
       THEN 'notify_queue must name a queue of yours, and none of the verifier.'
+    WHEN cardinality(submit."references") = 0 THEN 'The list of references is empty.'
     WHEN cardinality(submit."references") > 1000000 THEN 'At most 1000000 references make one batch.'
     ELSE (SELECT format('The %s %s.', field.name, field.fault)
             FROM (VALUES ('caller', verifier.name_fault(submit.caller)), ('key', verifier.name_fault(submit.key)),
                          ('label', verifier.name_fault(coalesce(submit.label, '-'))),
+                         ('notify', verifier.name_fault(coalesce(submit.notify, '-'))),
+                         ('notify_queue', verifier.name_fault(coalesce(submit.notify_queue, '-'))),
                          ('platform', verifier.reference_fault(whose))) AS field (name, fault)
            WHERE field.fault IS NOT NULL LIMIT 1) END;
   IF refusal IS NULL THEN
@@ -689,6 +694,8 @@ DECLARE
   part text;
   made boolean := false;
 BEGIN
+  -- Whoever reads the history meanwhile is waited for briefly: behind this lock everybody waits.
+  PERFORM set_config('lock_timeout', '2s', true);
   FOR history IN SELECT * FROM (VALUES ('attempts', 'started_at'), ('verifications', 'settled_at')) AS h (name, key) LOOP
     part := format('%s_%s', history.name, to_char(first AT TIME ZONE 'UTC', 'YYYY_MM'));
     CONTINUE WHEN to_regclass('verifier.' || part) IS NOT NULL;

@@ -41,7 +41,10 @@ class Counts:
 
 
 #: A flush that meets a deadlock or a broken connection is repeated so often: its writes are fenced.
-_FLUSH_TRIES: Final = 4
+_FLUSH_TRIES: Final = 6
+#: Seconds between the tries, together about eight: a restart of PostgreSQL is outlived, since an
+#: answer that cannot be recorded is a call that is made, and may be paid for, again.
+_LONGEST_PAUSE: Final = 3.0
 
 
 def flush(
@@ -64,7 +67,7 @@ def flush(
         except (OperationalError, StoreUnavailableError):
             if attempt == _FLUSH_TRIES:
                 raise
-            time.sleep(0.1 * 4 ** (attempt - 1))
+            time.sleep(min(0.1 * 4 ** (attempt - 1), _LONGEST_PAUSE))
         else:
             return added
     return counts

@@ -158,6 +158,7 @@ def _print(
     long: Measured,
 ) -> None:
     console = Console(highlight=False)
+    console.width = max(console.width, 120)
     runs = Table(title="Runs: medians of the turns", title_justify="left")
     for column in ("", "users", "users/s", "worker ms", "control ms", "PostgreSQL ms", "commits"):
         runs.add_column(column, justify="left" if not column else "right")

@@ -36,7 +36,7 @@ from verifier.identity.reference import DEFAULT_PLATFORM
 from verifier.intake import PutResult
 from verifier.outcomes import UNRESOLVED
 from verifier.settings import settings
-from verifier.store import batches, queue, users
+from verifier.store import batches, opening, users
 from verifier.store import changes as feed
 from verifier.store import waiting as waits
 from verifier.store.engine import AWAY, looking, transaction, unavailable
@@ -248,7 +248,7 @@ def _just_wait(_verification: int, seconds: float) -> bool:
 
 def _in_progress(verification: int) -> bool:
     with looking() as connection:
-        return queue.in_progress(connection, verification)
+        return opening.in_progress(connection, verification)
 
 
 def _must_wait(user: Row[Any]) -> bool:

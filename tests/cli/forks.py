@@ -20,7 +20,7 @@ from typing import Any
 LOADED = (
     "psycopg2",
     "verifier.audit.report",
-    "verifier.cli.checks",
+    "verifier.cli.checks.installation",
     "verifier.cli.faults",
     "verifier.cli.rerunning",
     "verifier.cli.root",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from sqlalchemy import text
 
-from verifier.store import operations, queue, records
+from verifier.store import claims, operations, records
 from verifier.store.engine import transaction
 
 
@@ -19,7 +19,7 @@ def settle_all(outcome_of: Callable[[str], str]) -> int:
                   JOIN verifier.users u ON u.id = o.user_id WHERE o.state = 'waiting' ORDER BY 2
             """)
         ).all()
-        queue.claim_uncalled(connection, [row.id for row in rows], token=7, lease_seconds=60)
+        claims.claim_uncalled(connection, [row.id for row in rows], token=7, lease_seconds=60)
         flush = records.Flush(token=7)
         flush.settled += [
             records.Settled(

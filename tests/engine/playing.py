@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, text
 from verifier.carriers.base import Answer
 from verifier.guidance import WaitingReason
 from verifier.outcomes import Billed, Lane, Outcome
-from verifier.store import queue
+from verifier.store import claims, turns
 from verifier.store.engine import engine, transaction
 from verifier.verification.claim import claim
 from verifier.verification.jobs import Called, Job, NotCalled, Uncalled
@@ -67,17 +67,17 @@ class Player:
     standing: Standing | None = None
 
     def claim_due(self, lane: Lane, want: int) -> int:
-        return self._claim(lane, want, lambda c, limit: queue.lock_due(c, lane, limit))
+        return self._claim(lane, want, lambda c, limit: claims.lock_due(c, lane, limit))
 
     def claim_suspect(self, lane: Lane) -> int:
-        return self._claim(lane, 1, lambda c, _: queue.lock_suspect(c, lane))
+        return self._claim(lane, 1, lambda c, _: claims.lock_suspect(c, lane))
 
     def claim_one(self, verification: int) -> int:
         with transaction() as connection:
-            lane = queue.lane_of(connection, verification)
+            lane = turns.lane_of(connection, verification)
         if lane is None:
             return 0
-        return self._claim(lane, 1, lambda c, _: queue.lock_one(c, verification), "interactive")
+        return self._claim(lane, 1, lambda c, _: claims.lock_one(c, verification), "interactive")
 
     def _claim(
         self,

@@ -13,8 +13,8 @@ from tests.engine.conftest import World, as_row, forget, in_background
 from verifier import client
 from verifier.errors import NotFoundError, StoreUnavailableError, UsageError
 from verifier.outcomes import Lane
+from verifier.store import claims, lanes, operations
 from verifier.store import engine as engines
-from verifier.store import lanes, operations, queue
 from verifier.store.engine import transaction
 from verifier.verification.interactive import attend
 from verifier.verification.opening import request_one
@@ -91,11 +91,11 @@ def test_verify_one_joins_what_is_open_and_goes_ahead_of_batches(world: World) -
     opened = client.verify_one(last, timeout=0)
     assert len(world.rows("SELECT FROM verifier.open_verifications")) == 30
     with transaction() as connection:
-        (soon,) = queue.lock_due(connection, Lane.CMCC, 1)
+        (soon,) = claims.lock_due(connection, Lane.CMCC, 1)
     assert soon.id != opened.verification  # left to the interactive worker for a moment
     world.later(seconds=2)
     with transaction() as connection:
-        (first,) = queue.lock_due(connection, Lane.CMCC, 1)
+        (first,) = claims.lock_due(connection, Lane.CMCC, 1)
     assert first.id == opened.verification  # which was not there
     worker = in_background(lambda: attend(world.runtime, first.id, lambda: False))
     assert client.verify_one(last, timeout=5).status == "verified"

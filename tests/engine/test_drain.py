@@ -6,19 +6,23 @@ import time
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Row
 
 from tests.engine.conftest import World, as_row, forget, in_background
 from verifier import client
+from verifier.clock import business_date
 from verifier.identity.keyring import DecryptionError, KeyRing
 from verifier.outcomes import Billed, Lane, Outcome
 from verifier.sandbox.people import Fate
-from verifier.store import lanes, providers, queue, records
+from verifier.store import billing, claims, lanes, providers, records, turns
 from verifier.store.engine import transaction
 from verifier.verification.claim import close_lane
 from verifier.verification.runtime import new_token
+
+ZONE = ZoneInfo("Asia/Shanghai")
 
 
 def _submit(world: World, key: str = "k") -> int:
@@ -229,10 +233,12 @@ def _claim_first(lease: float) -> tuple[int, Row[Any], int, datetime]:
     """Claim the first due row as a worker would: (token, row, attempt id, started)."""
     token = new_token()
     with transaction() as connection:
-        row = queue.lock_due(connection, Lane.CMCC, 1)[0]
-        queue.take_billed_slots(connection, [(row.id, bytes(row.id_number_index))], row.now.date())
-        attempt = queue.NewAttempt(row.id, row.user_id, row.version, "first", Lane.CMCC)
-        ((attempt_id, started),) = queue.write_claims(
+        row = claims.lock_due(connection, Lane.CMCC, 1)[0]
+        billing.take_billed_slots(
+            connection, [(row.id, bytes(row.id_number_index))], business_date(row.now, ZONE)
+        )
+        attempt = claims.NewAttempt(row.id, row.user_id, row.version, "first", Lane.CMCC)
+        ((attempt_id, started),) = claims.write_claims(
             connection, [attempt], token=token, lease_seconds=lease
         ).values()
     return token, row, attempt_id, started
@@ -251,7 +257,7 @@ def test_a_worker_that_lost_its_lease_settles_nothing_but_its_paid_answer_is_use
     batch = _submit(world)
     token, row, attempt_id, started = _claim_first(lease=0)
     with transaction() as connection:
-        assert queue.release_expired(connection, "Asia/Shanghai") == 1
+        assert claims.release_expired(connection, "Asia/Shanghai") == 1
     late = records.Flush(token, attempts=[_matched(row, attempt_id, started)])
     late.settled.append(
         records.Settled(row.id, row.user_id, row.version, "MATCHED", None, "first", 1)
@@ -271,7 +277,7 @@ def test_a_lost_call_counts_as_maybe_billed_in_the_evidence_and_in_the_policy(wo
     _submit(world)
     _claim_first(lease=0)
     with transaction() as connection:
-        queue.release_expired(connection, "Asia/Shanghai")
+        claims.release_expired(connection, "Asia/Shanghai")
     attempt = world.one("SELECT state, billed FROM verifier.attempts")
     assert (attempt.state, attempt.billed) == ("lost", "maybe")
     (entry,) = world.one("SELECT history FROM verifier.open_verifications").history
@@ -283,7 +289,9 @@ def test_a_flush_that_is_repeated_frees_no_slot_of_another_call(world: World) ->
     _submit(world)
     token, row, attempt_id, started = _claim_first(lease=60)
     with transaction() as connection:  # a second call about the same person, maybe billed
-        queue.take_billed_slots(connection, [(row.id, bytes(row.id_number_index))], row.now.date())
+        billing.take_billed_slots(
+            connection, [(row.id, bytes(row.id_number_index))], business_date(row.now, ZONE)
+        )
     free = _matched(row, attempt_id, started)._replace(outcome=Outcome.NOT_SENT, billed=Billed.NO)
     for _ in range(3):
         with transaction() as connection:
@@ -297,25 +305,25 @@ def test_a_row_present_at_three_crashes_is_quarantined_and_said_so(world: World)
     for crash in range(3):
         with transaction() as connection:
             rows = (
-                queue.lock_due(connection, Lane.CMCC, 1)
+                claims.lock_due(connection, Lane.CMCC, 1)
                 if crash < 2
-                else queue.lock_suspect(connection, Lane.CMCC)
+                else claims.lock_suspect(connection, Lane.CMCC)
             )
             row = rows[0]
-            queue.write_claims(
+            claims.write_claims(
                 connection,
-                [queue.NewAttempt(row.id, row.user_id, row.version, "first", Lane.CMCC)],
+                [claims.NewAttempt(row.id, row.user_id, row.version, "first", Lane.CMCC)],
                 token=new_token(),
                 lease_seconds=0,
             )
         with transaction() as connection:
-            assert queue.release_expired(connection, "Asia/Shanghai") == 1
+            assert claims.release_expired(connection, "Asia/Shanghai") == 1
     state = client.get(person.reference)
     assert (state.state, state.reason) == ("waiting", "quarantined")
     world.drain()
     assert world.calls_about(person) == 0
     with transaction() as connection:
-        assert queue.bring_forward(connection, batch) == 1
+        assert turns.bring_forward(connection, batch) == 1
     world.later(days=1)
     world.drain_until(lambda: client.get_batch(batch).settled == 1)
 

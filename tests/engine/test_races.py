@@ -21,7 +21,7 @@ from tests.engine.playing import MATCHED, Player, court
 from verifier import client
 from verifier.outcomes import Lane
 from verifier.sandbox.people import SandboxPerson
-from verifier.store import batches, clock, holding, loading, queue
+from verifier.store import batches, clock, holding, loading, turns
 from verifier.store.engine import transaction
 from verifier.upkeep.sweep import sweep
 from verifier.verification import batches as whole
@@ -357,7 +357,7 @@ def test_asking_for_one_at_once_with_a_drain_promotes_and_calls_once(world: Worl
         batch = client.submit(references(people), caller="a", key=key).batch
         calls = [world.calls_about(one)]
         with draining(world):
-            race(ask, ask, lambda: queue_bring_forward(batch))  # noqa: B023
+            race(ask, ask, lambda: _bring_forward(batch))  # noqa: B023
         settle(world, batch, at_nightfall=lambda: calls.append(world.calls_about(one)))  # noqa: B023
         assert client.get_batch(batch).outcomes == {"MATCHED": 6}
         # Who asks after it has settled asks anew; two a business day are paid for, never more.
@@ -367,9 +367,9 @@ def test_asking_for_one_at_once_with_a_drain_promotes_and_calls_once(world: Worl
         world.later(days=2)
 
 
-def queue_bring_forward(batch: int) -> int:
+def _bring_forward(batch: int) -> int:
     with transaction() as connection:
-        return queue.bring_forward(connection, batch)
+        return turns.bring_forward(connection, batch)
 
 
 def test_a_rerun_of_one_key_at_once_is_one_batch(world: World) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import queue as queues
+import queue
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,8 +15,8 @@ from verifier import client
 from verifier.carriers.base import Answer
 from verifier.errors import StoreUnavailableError
 from verifier.outcomes import Lane
+from verifier.store import claims
 from verifier.store import engine as engines
-from verifier.store import queue
 from verifier.store.engine import transaction
 from verifier.upkeep.housekeeping import keep_house
 from verifier.verification import batches as whole
@@ -29,7 +29,7 @@ from verifier.verification.runtime import new_token
 
 
 def _due(connection: Connection, limit: int) -> Sequence[Row[Any]]:
-    return queue.lock_due(connection, Lane.CMCC, limit)
+    return claims.lock_due(connection, Lane.CMCC, limit)
 
 
 def test_a_fault_of_our_own_costs_its_call_and_no_thread(world: World) -> None:
@@ -39,7 +39,7 @@ def test_a_fault_of_our_own_costs_its_call_and_no_thread(world: World) -> None:
     client.submit([person.reference], caller="t", key="k")
     with transaction() as connection:
         found = claim(connection, world.runtime, Lane.CMCC, 1, new_token(), _due)
-    results: queues.SimpleQueue[Called] = queues.SimpleQueue()
+    results: queue.SimpleQueue[Called] = queue.SimpleQueue()
 
     def broken(_job: Job) -> Answer:
         raise ValueError("13800138000")

@@ -358,7 +358,29 @@ def test_a_million_refusals_are_counted_but_not_kept() -> None:
 
 def test_keys_are_told_apart_exactly() -> None:
     with SeenKeys() as seen:
-        assert seen.first(("a", "bc"), 1) is None
-        assert seen.first(("ab", "c"), 2) is None
-        assert seen.first(("a", "bc"), 3) == 1
-        assert seen.first(("ab", "c"), 4) == 2
+        assert seen.first_lines([(("a", "bc"), 1), (("ab", "c"), 2)]) == [None, None]
+        assert seen.first_lines([(("a", "bc"), 3), (("ab", "c"), 4)]) == [1, 2]
+        assert seen.first_lines([(("x", "y"), 5), (("x", "y"), 6), (("a", "bc"), 7)]) == [
+            None, 5, 1,
+        ]  # fmt: skip
+        assert seen.first_lines([]) == []
+
+
+def test_keys_are_found_again_however_many_come_at_once() -> None:
+    keys = [(("shop", f"u-{number}"), number) for number in range(1, 1500)]
+    with SeenKeys() as seen:
+        assert set(seen.first_lines(keys)) == {None}
+        assert seen.first_lines(keys) == [line for _, line in keys]
+
+
+def test_refused_rows_are_listed_in_their_order_whatever_was_wrong(intake: Intake) -> None:
+    people = list(rows(4, seed=29))
+    content = csv_of(
+        [people[0], {**people[1], "phone": "123"}, people[0], {**people[2], "name": ""}]
+    )
+    _, rejects, _ = imported(content, intake)
+    assert [(r.line, r.field) for r in rejects.first] == [
+        (3, "phone"),
+        (4, "reference"),
+        (5, "name"),
+    ]

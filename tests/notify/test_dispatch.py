@@ -18,7 +18,7 @@ from verifier.notify import content
 from verifier.notify import dispatch as dispatching
 from verifier.notify.policy import Answer
 from verifier.notify.webhook import Webhook
-from verifier.store import deliveries
+from verifier.store import deliveries, outbox
 from verifier.store.engine import transaction
 from verifier.upkeep.sweep import sweep
 
@@ -54,7 +54,7 @@ def test_leasing_is_one_delivery_an_endpoint_whoever_comes(office: Office) -> No
     office.batch(6)
     office.settle()
     with transaction() as connection:
-        while deliveries.cut_settled(connection, 20):
+        while outbox.cut_settled(connection, 20):
             pass
     barrier = threading.Barrier(6)
 
@@ -178,13 +178,13 @@ def test_the_feed_is_not_cut_again_and_again_while_a_call_hangs(
     office.batch(1)
     office.settle()
     cuts = []
-    cut_settled = deliveries.cut_settled
+    cut_settled = outbox.cut_settled
 
     def counted(*arguments: Any) -> int:
         cuts.append(cut_settled(*arguments))
         return cuts[-1]
 
-    monkeypatch.setattr(deliveries, "cut_settled", counted)
+    monkeypatch.setattr(outbox, "cut_settled", counted)
     office.dispatch()
     assert cuts == [1, 0, 0]  # at first, what was left then, and after the call
 
@@ -197,7 +197,7 @@ def test_cutting_twice_at_once_tells_nobody_twice(office: Office) -> None:
 
     def cut_once() -> int:
         with transaction() as connection:
-            return deliveries.cut_settled(connection, 20)
+            return outbox.cut_settled(connection, 20)
 
     def cut(_: int) -> None:
         barrier.wait()
@@ -218,7 +218,7 @@ def test_a_dispatcher_that_stands_still_holds_up_nobody_who_has_something_to_tel
     office.batch(2, seed=1, deadline_hours=1)
     office.settle()
     with transaction() as connection:
-        deliveries.cut_settled(connection, 20)
+        outbox.cut_settled(connection, 20)
         leased = deliveries.lease(
             connection, token=1, lease_seconds={"shop": 30.0}, limit=8, limit_failing=4
         )

@@ -16,7 +16,7 @@ from verifier import client
 from verifier.errors import ConfigError
 from verifier.notify import runtime
 from verifier.signing.webhooks import new_secret
-from verifier.store import deliveries, operations
+from verifier.store import deliveries, endpoints, operations
 from verifier.store.engine import transaction
 from verifier.upkeep.housekeeping import keep_house
 
@@ -186,7 +186,7 @@ def test_giving_up_counts_from_a_failure_and_not_while_nobody_calls(
     office.settle()
     with transaction() as connection:
         if why == "paused":
-            deliveries.pause(connection, "shop", by="t", reason=None)
+            endpoints.pause(connection, "shop", by="t", reason=None)
         elif why == "stopped":
             operations.stop(connection, by="t", reason=None)
     if why == "not configured":
@@ -195,7 +195,7 @@ def test_giving_up_counts_from_a_failure_and_not_while_nobody_calls(
     assert office.dispatch() == {}
     with transaction() as connection:
         if why == "paused":
-            deliveries.resume(connection, "shop")
+            endpoints.resume(connection, "shop")
         elif why == "stopped":
             operations.start(connection)
     if why == "not configured":
@@ -266,7 +266,7 @@ def test_an_endpoint_that_is_gone_is_paused_and_what_waits_stays_in_the_feed(
     assert office.dispatch() == {}
     assert len(office.deliveries()) == made
     with transaction() as connection:
-        deliveries.resume(connection, "shop")
+        endpoints.resume(connection, "shop")
     office.dispatch()
     assert len(shop.verifications) == 6
 

@@ -15,6 +15,7 @@ from psycopg2.extensions import connection as RawConnection
 from sqlalchemy import make_url, text
 
 from tests.engine.conftest import as_row, forget
+from tests.feed import until_shown
 from verifier import client
 from verifier.errors import ConfigError, NotFoundError
 from verifier.sandbox.people import generate
@@ -99,6 +100,7 @@ def test_a_granted_role_submits_and_reads(shop: RawConnection) -> None:
          WHERE (transaction, verification) > (%s::xid8, %s)
          ORDER BY transaction, verification LIMIT 2
     """
+    until_shown()
     seen: list[str] = []
     cursor: tuple[str, int] = ("0", 0)
     while page := _all(shop, feed, *cursor):

@@ -11,6 +11,7 @@ from verifier.cli.lazy import Group
 from verifier.cli.options import (
     FAILURES,
     json_option,
+    operator,
     reason_option,
     timeout_needs_wait,
     watch_option,
@@ -161,12 +162,10 @@ def rerun(
 @needs_store
 def pause(batch: int, reason: str | None, as_json: bool) -> None:
     """Hold what batch ID waits for. Users that another running batch wants go on."""
-    from verifier.cli.options import checked_reason, operator
     from verifier.verification import batches
 
-    why = checked_reason(reason)
     done = _told_done(batch)
-    held = 0 if done else batches.pause(batch, by=operator(), reason=why)
+    held = 0 if done else batches.pause(batch, by=operator(), reason=reason)
     if as_json:
         talk.out_json({"batch": batch, "held": held})
     elif not done:

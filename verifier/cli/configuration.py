@@ -37,7 +37,7 @@ def show(as_json: bool) -> None:
 @click.pass_context
 def check(context: click.Context, as_json: bool) -> None:
     """Check the file, its secrets and the URLs. Exit code 1 when something is wrong."""
-    from verifier.cli.checks import configuration_checks
+    from verifier.cli.checks.configuration import configuration_checks
     from verifier.cli.doctor import report
 
     if not report(configuration_checks(), as_json=as_json):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from verifier.cli import talk
-from verifier.cli.options import reason_option
+from verifier.cli.options import operator, reason_option
 from verifier.cli.session import needs_store
 
 
@@ -17,13 +17,11 @@ def stop(reason: str | None) -> None:
 
     Submitting still works: what is submitted waits.
     """
-    from verifier.cli.options import checked_reason, operator
     from verifier.store import operations
     from verifier.store.engine import transaction
 
-    why = checked_reason(reason)
     with transaction() as connection:
-        operations.stop(connection, by=operator(), reason=why)
+        operations.stop(connection, by=operator(), reason=reason)
     talk.say("everything is stopped; `verifier start` ends it")
 
 

@@ -11,7 +11,7 @@ from verifier.cli import talk
 from verifier.cli.options import json_option
 
 if TYPE_CHECKING:
-    from verifier.cli.checks import Check
+    from verifier.cli.checks.check import Check
 
 
 @click.command()
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def doctor(context: click.Context, as_json: bool) -> None:
     """Check the installation. Exit code 1 when a check failed; warnings do not count."""
-    from verifier.cli.checks import installation_checks
+    from verifier.cli.checks.installation import installation_checks
 
     if not report(installation_checks(), as_json=as_json):
         context.exit(1)

@@ -6,8 +6,10 @@ import click
 
 from verifier.cli import talk
 from verifier.cli.lazy import Group
-from verifier.cli.options import json_option, reason_option
+from verifier.cli.options import configured_argument, json_option, operator, reason_option
 from verifier.cli.session import needs_store
+
+gateway_argument = configured_argument("gateway", lambda configured: configured.gateways)
 
 
 @click.group(cls=Group)
@@ -33,38 +35,31 @@ def list_gateways(as_json: bool) -> None:
 
 
 @group.command()
-@click.argument("name")
+@gateway_argument
 @reason_option
 @needs_store
 def pause(name: str, reason: str | None) -> None:
     """Send nothing more through gateway NAME, until it is resumed. Messages under way finish."""
-    from verifier.cli.options import checked_reason, operator, require_known
-    from verifier.config import config
     from verifier.store import gateways, providers
     from verifier.store.engine import transaction
 
-    why = checked_reason(reason)
-    require_known("gateway", name, config().gateways)
     with transaction() as connection:
         gateways.register(connection, [name])
-        providers.pause(connection, gateways.row_name(name), by=operator(), reason=why)
+        providers.pause(connection, gateways.row_name(name), by=operator(), reason=reason)
     talk.say(f"gateway {name} is paused; `verifier gateway resume {name}` ends it")
 
 
 @group.command()
-@click.argument("name")
+@gateway_argument
 @needs_store
 def resume(name: str) -> None:
     """Use gateway NAME again: ends a pause or a suspension.
 
     What waited for it leaves within minutes, in the hours at which people may be reached.
     """
-    from verifier.cli.options import require_known
-    from verifier.config import config
     from verifier.store import gateways, providers
     from verifier.store.engine import transaction
 
-    require_known("gateway", name, config().gateways)
     with transaction() as connection:
         gateways.register(connection, [name])
         providers.resume(connection, gateways.row_name(name))

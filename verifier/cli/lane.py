@@ -6,7 +6,7 @@ import click
 
 from verifier.cli import talk
 from verifier.cli.lazy import Group
-from verifier.cli.options import LANES, json_option, reason_option
+from verifier.cli.options import LANES, json_option, operator, reason_option
 from verifier.cli.session import needs_store
 
 lane_argument = click.argument("lane", metavar="LANE", type=click.Choice(LANES))
@@ -44,14 +44,12 @@ def pause(lane: str, reason: str | None) -> None:
 
     LANE is cmcc, cucc, ctcc, cbn or mvno.
     """
-    from verifier.cli.options import checked_reason, operator
     from verifier.outcomes import Lane
     from verifier.store import lanes
     from verifier.store.engine import transaction
 
-    why = checked_reason(reason)
     with transaction() as connection:
-        lanes.pause(connection, Lane(lane), by=operator(), reason=why)
+        lanes.pause(connection, Lane(lane), by=operator(), reason=reason)
     talk.say(f"lane {lane} is paused; `verifier lane resume {lane}` ends it")
 
 

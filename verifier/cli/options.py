@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+if TYPE_CHECKING:
+    from verifier.config import Config
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 watch_option = click.option("--watch", is_flag=True, help="Show it again every two seconds.")
-reason_option = click.option("--reason", help="Why, for whoever reads it next.")
 platform_option = click.option(
     "--platform", help="The product the reference belongs to; needed if several know it."
 )
@@ -25,7 +30,7 @@ def timeout_needs_wait(timeout: float | None, *, wait: bool) -> None:
         raise UsageError("--timeout limits a wait, and --wait is not given.", fix="Add --wait.")
 
 
-def checked_reason(reason: str | None) -> str | None:
+def _checked_reason(_: click.Context, __: click.Parameter, reason: str | None) -> str | None:
     """A pause's reason stands in clear for months: refuse one with personal data in it."""
     from verifier.errors import UsageError
     from verifier.identity.mask import redact
@@ -45,8 +50,27 @@ def checked_reason(reason: str | None) -> str | None:
     return reason
 
 
+reason_option = click.option(
+    "--reason", callback=_checked_reason, help="Why, for whoever reads it next."
+)
+
+
+def configured_argument(
+    what: str, names: Callable[[Config], Iterable[str]]
+) -> Callable[[Command], Command]:
+    """The argument NAME of a command about one ``what`` that must stand in the configuration."""
+
+    def known(_: click.Context, __: click.Parameter, name: str) -> str:
+        from verifier.config import config
+
+        require_known(what, name, names(config()))
+        return name
+
+    return click.argument("name", callback=known)
+
+
 def require_known(what: str, name: str, known: Iterable[str]) -> None:
-    """Refuse a name that is not configured, with the likely ones."""
+    """Refuse a name that is not configured, with the likely ones. Raises NotFoundError."""
     import difflib
 
     from verifier.errors import NotFoundError

@@ -6,8 +6,10 @@ import click
 
 from verifier.cli import talk
 from verifier.cli.lazy import Group
-from verifier.cli.options import json_option, reason_option
+from verifier.cli.options import configured_argument, json_option, operator, reason_option
 from verifier.cli.session import needs_store
+
+provider_argument = configured_argument("provider", lambda configured: configured.providers)
 
 
 @click.group(cls=Group)
@@ -34,36 +36,29 @@ def list_providers(as_json: bool) -> None:
 
 
 @group.command()
-@click.argument("name")
+@provider_argument
 @reason_option
 @needs_store
 def pause(name: str, reason: str | None) -> None:
     """Ask provider NAME nothing more, until it is resumed. Calls in flight finish."""
-    from verifier.cli.options import checked_reason, operator, require_known
-    from verifier.config import config
     from verifier.store import providers
     from verifier.store.engine import transaction
 
-    why = checked_reason(reason)
-    require_known("provider", name, config().providers)
     with transaction() as connection:
         providers.register(connection, [name])
-        providers.pause(connection, name, by=operator(), reason=why)
+        providers.pause(connection, name, by=operator(), reason=reason)
     talk.say(f"provider {name} is paused; `verifier provider resume {name}` ends it")
 
 
 @group.command()
-@click.argument("name")
+@provider_argument
 @needs_store
 def resume(name: str) -> None:
     """Use provider NAME again, at once: ends a pause, a suspension, an open breaker."""
-    from verifier.cli.options import require_known
-    from verifier.config import config
     from verifier.store import providers
     from verifier.store.engine import transaction
     from verifier.verification.ring import ring_lanes
 
-    require_known("provider", name, config().providers)
     with transaction() as connection:
         providers.register(connection, [name])
         providers.resume(connection, name)

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
+from verifier.cli import talk
 from verifier.cli.why import Group, LaneStanding, ProviderStanding
 from verifier.cli.workers_seen import fresh_queues
 from verifier.config import config
@@ -66,7 +67,7 @@ def standing(name: str, row: Row[Any] | None) -> ProviderStanding:
     if row is None:
         return ProviderStanding(name, "new", True, None, None)
     if row.paused_at is not None:
-        why = f"paused by {row.paused_by}" + (f": {row.pause_reason}" if row.pause_reason else "")
+        why = f"paused by {talk.by(row.paused_by, row.pause_reason)}"
         return ProviderStanding(name, "paused", False, why, None)
     breaker = Breaker(row.state, row.failures, row.openings, row.not_before, row.reason)
     available = breaker.available(row.now) or breaker.probe_due(row.now)

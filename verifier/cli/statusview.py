@@ -106,8 +106,8 @@ _GATEWAY = ("gateway", "kind", "state", "available", "reason")
 def print_view(view: dict[str, Any]) -> None:
     talk.facts({"business time": view["now"]})
     if view["stopped_at"] is not None:
-        why_stopped = f": {view['stop_reason']}" if view["stop_reason"] else ""
-        talk.out(f"STOPPED by {view['stopped_by']}{why_stopped}; `verifier start` ends it")
+        stopped = talk.by(view["stopped_by"], view["stop_reason"])
+        talk.out(f"STOPPED by {stopped}; `verifier start` ends it")
     people = view["users"]
     statuses = [(name, people[name]) for name in ("verified", "failed", "unverified", "total")]
     outcomes = [(f"of these {outcome}", number) for outcome, number in people["outcomes"].items()]

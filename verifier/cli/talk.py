@@ -118,6 +118,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
+def by(who: str | None, reason: str | None) -> str:
+    """Who held something, and why if they said: ``ada: the vendor's maintenance``."""
+    return (who or "somebody") + (f": {reason}" if reason else "")
+
+
 def duration(seconds: float) -> str:
     """``42 s``, ``5 min``, ``3 h``, ``2 d``."""
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):

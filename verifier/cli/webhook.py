@@ -8,7 +8,7 @@ import click
 
 from verifier.cli import talk
 from verifier.cli.lazy import Group
-from verifier.cli.options import FAILURES, json_option, reason_option
+from verifier.cli.options import FAILURES, json_option, operator, reason_option, require_known
 from verifier.cli.session import needs_store
 
 if TYPE_CHECKING:
@@ -75,14 +75,12 @@ def show(name: str, state: str | None, limit: int, as_json: bool) -> None:
 @needs_store
 def pause(name: str, reason: str | None) -> None:
     """Tell endpoint NAME nothing more, until it is resumed. Nothing is lost meanwhile."""
-    from verifier.cli.options import checked_reason, operator
-    from verifier.store import deliveries
+    from verifier.store import endpoints
     from verifier.store.engine import transaction
 
-    why = checked_reason(reason)
     with transaction() as connection:
         _require(connection, name)
-        deliveries.pause(connection, name, by=operator(), reason=why)
+        endpoints.pause(connection, name, by=operator(), reason=reason)
     talk.say(f"webhook {name} is paused; `verifier webhook resume {name}` ends it")
 
 
@@ -91,12 +89,12 @@ def pause(name: str, reason: str | None) -> None:
 @needs_store
 def resume(name: str) -> None:
     """Tell endpoint NAME again, at once, from where it was left."""
-    from verifier.store import deliveries
+    from verifier.store import endpoints
     from verifier.store.engine import transaction
 
     with transaction() as connection:
         _require(connection, name)
-        deliveries.resume(connection, name)
+        endpoints.resume(connection, name)
     talk.say(f"webhook {name} is told again")
 
 
@@ -138,7 +136,6 @@ def test(context: click.Context, name: str, as_json: bool) -> None:
 
     Needs no database. Exit code: 0 it answered 2xx, 5 it did not.
     """
-    from verifier.cli.options import require_known
     from verifier.cli.webhookview import meaning, send_test
     from verifier.config import config
     from verifier.errors import UsageError
@@ -172,13 +169,12 @@ def secret() -> None:
 
 def _require(connection: Connection, name: str) -> Row[Any]:
     """The endpoint's row. Raises NotFoundError."""
-    from verifier.cli.options import require_known
     from verifier.cli.webhookview import NOT_READ, READ_IT
     from verifier.config import config
     from verifier.errors import NotFoundError
-    from verifier.store import deliveries
+    from verifier.store import endpoints
 
-    rows = {row.name: row for row in deliveries.endpoints(connection)}
+    rows = {row.name: row for row in endpoints.listing(connection)}
     if name not in rows and name in config().webhooks:
         raise NotFoundError(f"Webhook {name!r} is {NOT_READ}.", fix=READ_IT)
     require_known("webhook", name, rows)

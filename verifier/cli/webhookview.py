@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row
 from verifier.config import WebhookConfig, config
 from verifier.events import CELERY, TEST_EVENT
 from verifier.notify.webhook import Webhook, body_of
-from verifier.store import deliveries
+from verifier.store import deliveries, endpoints
 from verifier.transport import Deadline
 
 #: What is shown of an endpoint, in this order; so of one whose configuration no worker has read.
@@ -89,7 +89,7 @@ def meaning(error: str, status: int | None) -> tuple[str, str]:
 
 def read_endpoints(connection: Connection) -> list[dict[str, Any]]:
     """Every endpoint that has a row, and configured ones that no worker has seen yet."""
-    found = [_endpoint(row) for row in deliveries.endpoints(connection)]
+    found = [_endpoint(row) for row in endpoints.listing(connection)]
     known = {row["name"] for row in found}
     found += [_unseen(name, row) for name, row in config().webhooks.items() if name not in known]
     return sorted(found, key=lambda row: str(row["name"]))

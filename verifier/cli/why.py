@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from verifier.cli import talk
+
 
 @dataclass(frozen=True, slots=True)
 class ProviderStanding:
@@ -99,13 +101,13 @@ def _held_by_hand(lane: LaneStanding) -> Why | None:
     if lane.stopped_by is not None:
         return Why(
             "stopped",
-            f"everything was stopped by {lane.stopped_by}{_because(lane.stop_reason)}",
+            f"everything was stopped by {talk.by(lane.stopped_by, lane.stop_reason)}",
             fix="`verifier start`",
         )
     if lane.paused_by is not None:
         return Why(
             "paused",
-            f"the lane was paused by {lane.paused_by}{_because(lane.pause_reason)}",
+            f"the lane was paused by {talk.by(lane.paused_by, lane.pause_reason)}",
             fix=f"`verifier lane resume {lane.lane}`",
         )
     return None
@@ -156,10 +158,6 @@ def _not_free(lane: LaneStanding, waiting: Sequence[Group]) -> Why:
 def _lane_waits(waiting: Sequence[Group]) -> bool:
     """Whether some, of which none is free, are due by their own time: the lane holds them."""
     return any(group.due for group in waiting)
-
-
-def _because(reason: str | None) -> str:
-    return f": {reason}" if reason else ""
 
 
 def as_object(lane: LaneStanding) -> Mapping[str, object]:

@@ -24,7 +24,7 @@ from __future__ import annotations
 import hmac
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -102,26 +102,30 @@ class KeyRing:
         self, table: str, column: str, platform: str, reference: str, plaintext: str
     ) -> bytes:
         """The blob to store in this column of this user."""
-        return self.encrypt_row(table, platform, reference, {column: plaintext})[column]
+        (sealed,) = self.encrypt_rows(table, [(platform, reference, {column: plaintext})])
+        return sealed[column]
 
-    def encrypt_row(
-        self, table: str, platform: str, reference: str, values: Mapping[str, str]
-    ) -> dict[str, bytes]:
-        """The blobs to store in several columns (column → text) of one user."""
+    def encrypt_rows(
+        self, table: str, rows: Sequence[tuple[str, str, Mapping[str, str]]]
+    ) -> list[dict[str, bytes]]:
+        """The blobs to store for many users: of each (platform, reference, column → text)."""
         keys = self._keys
         key_id, head, seal = keys.encryption_id, keys.encryption_head, keys.cipher.encrypt
-        # Nonces are drawn together, since each draw is a system call, and used up at once: none is
-        # kept, which a fork would give to two processes.
-        nonces = os.urandom(_NONCE_BYTES * len(values))
-        whose = _whose(platform, reference)
-        sealed: dict[str, bytes] = {}
+        # Nonces are drawn together, since each draw is a system call and gives the interpreter lock
+        # away, and used up at once: none is kept, which a fork would give to two processes.
+        nonces = os.urandom(_NONCE_BYTES * sum(len(values) for _, _, values in rows))
         end = 0
-        for column, text in values.items():
-            start, end = end, end + _NONCE_BYTES
-            nonce = nonces[start:end]
-            associated = _place(keys, key_id, table, column) + whose
-            sealed[column] = head + nonce + seal(nonce, encode(text), associated)
-        return sealed
+        found = []
+        for platform, reference, values in rows:
+            whose = _whose(platform, reference)
+            sealed: dict[str, bytes] = {}
+            for column, text in values.items():
+                start, end = end, end + _NONCE_BYTES
+                nonce = nonces[start:end]
+                associated = _place(keys, key_id, table, column) + whose
+                sealed[column] = head + nonce + seal(nonce, encode(text), associated)
+            found.append(sealed)
+        return found
 
     def decrypt(
         self, table: str, column: str, platform: str, reference: str, blob: bytes | memoryview

@@ -106,6 +106,17 @@ class Person:
     def identity(self) -> tuple[str, str, str]:
         return self.phone, self.name_raw or self.name, self.id_number
 
+    def personal(self) -> tuple[tuple[str, str | None], ...]:
+        """(column, value) of what is stored encrypted."""
+        return (
+            ("phone", self.phone),
+            ("name", self.name),
+            ("name_raw", self.name_raw),
+            ("id_number", self.id_number),
+            ("email", self.email),
+            ("push_token", self.push_token),
+        )
+
     def contact(self) -> tuple[str | None, ...]:
         return (
             self.email,
@@ -255,10 +266,10 @@ class Intake:
                     contacts.append(person)
                 else:
                     unchanged += 1
-            users.update(connection, [self._seal(p) for p in changed], identity_changed=True)
-            users.update(connection, [self._seal(p) for p in contacts], identity_changed=False)
-            added = users.insert(connection, [self._seal(p) for p in by_key.values()])
-        new = list(by_key.values())
+            new = list(by_key.values())
+            users.update(connection, self._sealed(changed), identity_changed=True)
+            users.update(connection, self._sealed(contacts), identity_changed=False)
+            added = users.insert(connection, self._sealed(new))
         result.inserted += len(new) if added else 0
         result.changed += len(changed)
         result.contact_changed += len(contacts)
@@ -281,21 +292,21 @@ class Intake:
         # The digest is over UTC; the driver gives the zone of the session.
         return value.astimezone(UTC) if isinstance(value, datetime) else value
 
-    def _seal(self, person: Person) -> users.SealedUser:
-        personal = {
-            "phone": person.phone,
-            "name": person.name,
-            "name_raw": person.name_raw,
-            "id_number": person.id_number,
-            "email": person.email,
-            "push_token": person.push_token,
-        }
-        sealed = self._keyring.encrypt_row(
+    def _sealed(self, people: Sequence[Person]) -> list[users.SealedUser]:
+        blobs = self._keyring.encrypt_rows(
             "users",
-            person.platform,
-            person.reference,
-            {column: value for column, value in personal.items() if value},
+            [
+                (
+                    person.platform,
+                    person.reference,
+                    {column: value for column, value in person.personal() if value},
+                )
+                for person in people
+            ],
         )
+        return list(map(self._row, people, blobs))
+
+    def _row(self, person: Person, sealed: Mapping[str, bytes]) -> users.SealedUser:
         contact = person.contact()
         *_, bound_at, consent_at = contact
         return users.SealedUser(

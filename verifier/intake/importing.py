@@ -9,9 +9,11 @@ checked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from verifier.identity.errors import InvalidField
@@ -47,12 +49,13 @@ def import_rows(
 
     ``on_chunk`` is called after each chunk is stored, with its people: keep only their keys.
     """
-    chunks = _chunks(_checked(rows, check, rejects, imported))
-    if intake is None:
-        for chunk in chunks:
-            on_chunk(chunk.people)
-    else:
-        _put(chunks, intake, imported, on_chunk)
+    # Closed here: the keys seen are a database that only this thread may close.
+    with closing(_chunks(rows, check, rejects, imported)) as chunks:
+        if intake is None:
+            for chunk in chunks:
+                on_chunk(chunk.people)
+        else:
+            _put(chunks, intake, imported, on_chunk)
     imported.result.rejected_count = rejects.number
 
 
@@ -87,41 +90,40 @@ def _put(
         finish()
 
 
-def _checked(
+def _chunks(
     rows: Iterable[FileRow | Unreadable], check: Check, rejects: Rejects, imported: Imported
-) -> Iterator[Person | None]:
-    """The person of each row, None for a refused one: chunks are of rows, so progress is steady."""
+) -> Generator[_Chunk, None, None]:
+    """Chunks of rows, not of people, so that progress is steady."""
+    source = iter(rows)
     with SeenKeys() as seen:
-        for row in rows:
-            imported.rows += 1
-            imported.line = row.line
-            if isinstance(row, Unreadable):
-                rejects.add(row.line, row.fault)
-                yield None
-                continue
-            try:
-                person = check(row.values, row.line)
-            except InvalidField as fault:
-                rejects.add(row.line, fault)
-                yield None
-                continue
-            first_line = seen.first(person.key, row.line)
-            if first_line is None:
-                yield person
-            else:
-                rejects.add(row.line, InvalidField("reference", "duplicate"), first_line)
-                yield None
+        while chunk := list(islice(source, CHUNK)):
+            imported.rows += len(chunk)
+            imported.line = chunk[-1].line
+            yield _Chunk(_taken(chunk, check, rejects, seen), len(chunk))
 
 
-def _chunks(people: Iterable[Person | None]) -> Iterator[_Chunk]:
-    chunk: list[Person] = []
-    rows = 0
-    for person in people:
-        rows += 1
-        if person is not None:
-            chunk.append(person)
-        if rows == CHUNK:
-            yield _Chunk(chunk, rows)
-            chunk, rows = [], 0
-    if rows:
-        yield _Chunk(chunk, rows)
+def _taken(
+    chunk: Sequence[FileRow | Unreadable], check: Check, rejects: Rejects, seen: SeenKeys
+) -> list[Person]:
+    """The people of a chunk who are taken; the other rows are refused, in their order."""
+    judged = [_judged(row, check) for row in chunk]
+    people = [person for person in judged if isinstance(person, Person)]
+    first_lines = iter(seen.first_lines([(person.key, person.row) for person in people]))
+    taken = []
+    for row, person in zip(chunk, judged, strict=True):
+        if isinstance(person, InvalidField):
+            rejects.add(row.line, person)
+        elif (first_line := next(first_lines)) is not None:
+            rejects.add(row.line, InvalidField("reference", "duplicate"), first_line)
+        else:
+            taken.append(person)
+    return taken
+
+
+def _judged(row: FileRow | Unreadable, check: Check) -> Person | InvalidField:
+    if isinstance(row, Unreadable):
+        return row.fault
+    try:
+        return check(row.values, row.line)
+    except InvalidField as fault:
+        return fault.with_traceback(None)  # its frames hold the row

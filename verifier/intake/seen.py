@@ -9,8 +9,12 @@ from __future__ import annotations
 import hashlib
 import secrets
 import sqlite3
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
+
+#: Rows in one statement: SQLite takes 999 parameters everywhere, and a row has two.
+_AT_ONCE: Final = 450
 
 
 class SeenKeys:
@@ -30,16 +34,49 @@ class SeenKeys:
         ):
             self._database.execute(statement)
 
-    def first(self, key: tuple[str, str], line: int) -> int | None:
-        """The earlier line of this key; None, and ``line`` is remembered, when it is new."""
-        platform, reference = key
+    def first_lines(self, rows: Sequence[tuple[tuple[str, str], int]]) -> list[int | None]:
+        """For each (key, line), in order: the earlier line of this key, or None when it is new.
+
+        Many at a time: each statement gives the interpreter lock away, and whoever stores the
+        chunk before takes it.
+        """
+        digests = [self._digest(*key) for key, _ in rows]
+        known = self._lines_of(digests)
+        new: dict[bytes, int] = {}
+        found: list[int | None] = []
+        for digest, (_, line) in zip(digests, rows, strict=True):
+            earlier = known.get(digest, new.get(digest))
+            if earlier is None:
+                new[digest] = line
+            found.append(earlier)
+        self._add(list(new.items()))
+        return found
+
+    def _digest(self, platform: str, reference: str) -> bytes:
         text = f"{len(platform)}:{platform}{reference}"
-        digest = hashlib.blake2b(text.encode(), digest_size=16, key=self._secret).digest()
-        added = self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (digest, line))
-        if added.rowcount == 1:
-            return None
-        row = self._database.execute("SELECT line FROM seen WHERE key = ?", (digest,)).fetchone()
-        return int(row[0])
+        return hashlib.blake2b(text.encode(), digest_size=16, key=self._secret).digest()
+
+    def _lines_of(self, digests: Sequence[bytes]) -> dict[bytes, int]:
+        found: dict[bytes, int] = {}
+        for start in range(0, len(digests), _AT_ONCE):
+            some = digests[start : start + _AT_ONCE]
+            places = ", ".join("?" * len(some))
+            found.update(
+                self._database.execute(
+                    f"SELECT key, line FROM seen WHERE key IN ({places})",  # noqa: S608 - marks only
+                    some,
+                )
+            )
+        return found
+
+    def _add(self, lines: Sequence[tuple[bytes, int]]) -> None:
+        for start in range(0, len(lines), _AT_ONCE):
+            some = lines[start : start + _AT_ONCE]
+            places = ", ".join(["(?, ?)"] * len(some))
+            self._database.execute(
+                f"INSERT INTO seen VALUES {places}",  # noqa: S608 - marks only
+                [value for pair in some for value in pair],
+            )
 
     def __enter__(self) -> Self:
         return self

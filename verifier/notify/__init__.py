@@ -1,7 +1,7 @@
 """Results go back: signed webhooks, and tasks that callers named, from an outbox.
 
 Nothing here is on the way of a verification. The feed of settled verifications is cut into
-deliveries after the fact (:mod:`verifier.store.deliveries`); :mod:`.dispatch` sends what is due, an
+deliveries after the fact (:mod:`verifier.store.outbox`); :mod:`.dispatch` sends what is due, an
 endpoint at a time and never one twice at once, each within its total deadline; :mod:`.policy` says
 when to try again. An endpoint that hangs, fails or is gone costs itself time and nobody else.
 

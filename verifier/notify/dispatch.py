@@ -24,7 +24,7 @@ from verifier.notify import content, policy
 from verifier.notify.policy import Answer
 from verifier.notify.runtime import Runtime, runtime
 from verifier.notify.webhook import body_of
-from verifier.store import deliveries
+from verifier.store import deliveries, outbox
 from verifier.store.engine import transaction
 from verifier.transport import Deadline
 
@@ -99,7 +99,7 @@ class _Run:
         if not self.may_cut:
             return 0
         with transaction() as connection:
-            cut = deliveries.cut_settled(connection, MOST_WAITING)
+            cut = outbox.cut_settled(connection, MOST_WAITING)
         self.may_cut = cut > 0
         self.counts["cut"] += cut
         return cut

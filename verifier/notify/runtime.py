@@ -15,7 +15,7 @@ from verifier.errors import ConfigError
 from verifier.events import CELERY
 from verifier.notify.webhook import Webhook
 from verifier.settings import broker_url
-from verifier.store import deliveries
+from verifier.store import endpoints
 from verifier.store.engine import transaction
 
 _log = structlog.get_logger(__name__)
@@ -48,10 +48,10 @@ def runtime() -> Runtime:
     """This process's runtime; writes down which endpoints are configured."""
     current = config()
     with transaction() as connection:
-        deliveries.register(
+        endpoints.register(
             connection,
             [
-                deliveries.Subscription(name, row.subscribed, row.max_events)
+                endpoints.Subscription(name, row.subscribed, row.max_events)
                 for name, row in current.webhooks.items()
             ],
         )

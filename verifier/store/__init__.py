@@ -1,4 +1,4 @@
-"""PostgreSQL, the truth: tables, migrations and all SQL, a module an aggregate.
+"""PostgreSQL, the truth: tables, migrations and all SQL, a module a purpose.
 
 Lock order, kept by every writer so that no two can deadlock: lane slots, provider rows, then open
 verifications by ``user_id``, then users by ``id``; each statement takes its rows sorted. Claiming

@@ -1,160 +1,17 @@
-"""The outbox: what endpoints are to be told, who is telling it now, and what came of it.
+"""Deliveries: who is telling one now, and what came of it.
 
-Settled verifications reach it without any cost where they settle: the commit-safe feed
-(:mod:`.changes`) is cut into deliveries afterwards, in one transaction with moving the endpoint's
-cursor. Everything else is written down in the transaction that makes it true. A delivery is leased
-under a token; whoever locks the endpoint's row leases at most one delivery of it, so an endpoint is
-never called twice at once. That lock (NO KEY UPDATE) holds up nobody who adds a delivery; whoever
-changes both an endpoint and its deliveries takes it first.
+A delivery is leased under a token; whoever locks the endpoint's row leases at most one delivery of
+it, so an endpoint is never called twice at once.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-from verifier.events import CELERY, Event
-from verifier.store import changes
-
-
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """What the configuration says about an endpoint."""
-
-    name: str
-    events: Sequence[Event]
-    max_events: int
-
-
-def register(connection: Connection, subscriptions: Sequence[Subscription]) -> None:
-    """Make the rows of exactly these webhooks the configured ones.
-
-    A new endpoint, or one that newly wants settled verifications, is told what settles from now on.
-    One that is no longer configured keeps its row, its cursor and what waits for it, and is tried
-    anew when it is back. A cursor that this database cluster has not reached comes from another one
-    (a restored dump): it starts anew.
-    """
-    connection.execute(
-        text("""
-            UPDATE verifier.endpoints
-               SET cursor_xid = pg_snapshot_xmin(pg_current_snapshot()), cursor_id = 0
-             WHERE cursor_xid > pg_snapshot_xmax(pg_current_snapshot())
-        """)
-    )
-    connection.execute(
-        text("""
-            UPDATE verifier.endpoints SET configured = false
-             WHERE configured AND name <> ALL(:names) AND name <> :celery
-        """),
-        {"names": [s.name for s in subscriptions], "celery": CELERY},
-    )
-    back = connection.scalars(
-        text("""
-            UPDATE verifier.endpoints SET configured = true
-             WHERE NOT configured AND name = ANY(:names) RETURNING name
-        """),
-        {"names": [s.name for s in subscriptions]},
-    ).all()
-    try_anew(connection, back)
-    for subscription in sorted(subscriptions, key=lambda s: s.name):
-        connection.execute(
-            text("""
-                INSERT INTO verifier.endpoints AS e (name, events, max_events)
-                VALUES (:name, :events, :most)
-                ON CONFLICT (name) DO UPDATE
-                   SET configured = true, events = excluded.events,
-                       max_events = excluded.max_events,
-                       cursor_xid = CASE WHEN :settled = ANY(e.events) THEN e.cursor_xid
-                                         ELSE excluded.cursor_xid END,
-                       cursor_id = CASE WHEN :settled = ANY(e.events) THEN e.cursor_id ELSE 0 END
-                 WHERE (e.configured, e.events, e.max_events)
-                       IS DISTINCT FROM (true, excluded.events, excluded.max_events)
-            """),
-            {
-                "name": subscription.name,
-                "events": [str(event) for event in subscription.events],
-                "most": subscription.max_events,
-                "settled": Event.SETTLED,
-            },
-        )
-
-
-def cut_settled(connection: Connection, most_waiting: int) -> int:
-    """Cut one piece of the feed for every endpoint that wants it. Returns how many were cut.
-
-    An endpoint that is paused, or has ``most_waiting`` pieces not delivered yet, is left alone:
-    what it was not told yet stays in the feed. Somebody else's transaction at an endpoint is not
-    waited for.
-    """
-    wanting = connection.execute(
-        text("""
-            SELECT e.name, e.max_events, e.cursor_xid::text AS xid, e.cursor_id AS id
-              FROM verifier.endpoints e
-             WHERE e.configured AND e.paused_at IS NULL AND :settled = ANY(e.events)
-               AND (SELECT count(*) FROM verifier.deliveries d
-                     WHERE d.endpoint = e.name AND d.state IN ('waiting', 'leased')
-                       AND d.event = :settled) < :most
-             ORDER BY e.name FOR NO KEY UPDATE OF e SKIP LOCKED
-        """),
-        {"settled": Event.SETTLED, "most": most_waiting},
-    ).all()
-    cut = 0
-    for endpoint in wanting:
-        piece = changes.positions(connection, endpoint.xid, endpoint.id, endpoint.max_events)
-        if piece is None:
-            continue
-        connection.execute(
-            text("""
-                WITH moved AS (
-                  UPDATE verifier.endpoints
-                     SET cursor_xid = CAST(:to_xid AS text)::xid8, cursor_id = :to_id
-                   WHERE name = :name)
-                INSERT INTO verifier.deliveries (endpoint, event, payload, events)
-                VALUES (:name, :event, CAST(:payload AS jsonb), :number)
-            """),
-            {
-                "name": endpoint.name,
-                "to_xid": piece.xid,
-                "to_id": piece.id,
-                "event": Event.SETTLED,
-                "payload": json.dumps(
-                    {"after": [endpoint.xid, endpoint.id], "to": [piece.xid, piece.id]}
-                ),
-                "number": piece.number,
-            },
-        )
-        cut += 1
-    return cut
-
-
-def add_overdue(connection: Connection, late: Sequence[Mapping[str, Any]]) -> None:
-    """Tell every endpoint that wants it that these verifications passed their deadline."""
-    wanting = connection.execute(
-        text("""
-            SELECT name, max_events FROM verifier.endpoints
-             WHERE configured AND :overdue = ANY(events) ORDER BY name
-        """),
-        {"overdue": Event.OVERDUE},
-    ).all()
-    for endpoint in wanting:
-        for start in range(0, len(late), endpoint.max_events):
-            piece = [dict(row) for row in late[start : start + endpoint.max_events]]
-            connection.execute(
-                text("""
-                    INSERT INTO verifier.deliveries (endpoint, event, payload, events)
-                    VALUES (:name, :event, CAST(:payload AS jsonb), :number)
-                """),
-                {
-                    "name": endpoint.name,
-                    "event": Event.OVERDUE,
-                    "payload": json.dumps({"late": piece}),
-                    "number": len(piece),
-                },
-            )
+from verifier.store import endpoints
 
 
 def lease(
@@ -311,7 +168,7 @@ def failed(
         {"name": endpoint, "error": error, "seconds": endpoint_seconds},
     )
     if pause_reason is not None:
-        pause(connection, endpoint, by="verifier", reason=pause_reason)
+        endpoints.pause(connection, endpoint, by="verifier", reason=pause_reason)
     return state
 
 
@@ -325,37 +182,6 @@ def release(connection: Connection, delivery_id: int, *, token: int) -> None:
         """),
         {"id": delivery_id, "token": token},
     )
-
-
-def pause(connection: Connection, name: str, *, by: str, reason: str | None) -> bool:
-    """Tell the endpoint nothing more. False when there is no such row."""
-    return (
-        connection.execute(
-            text("""
-                UPDATE verifier.endpoints
-                   SET paused_at = coalesce(paused_at, verifier.verifier_now()), paused_by = :by,
-                       pause_reason = coalesce(:reason, pause_reason)
-                 WHERE name = :name
-            """),
-            {"name": name, "by": by, "reason": reason},
-        ).rowcount
-        == 1
-    )
-
-
-def resume(connection: Connection, name: str) -> bool:
-    """Tell the endpoint again, at once. False when there is no such row."""
-    resumed = connection.execute(
-        text("""
-            UPDATE verifier.endpoints
-               SET paused_at = NULL, paused_by = NULL, pause_reason = NULL,
-                   failures = 0, not_before = NULL
-             WHERE name = :name
-        """),
-        {"name": name},
-    ).rowcount
-    try_anew(connection, [name])
-    return resumed == 1
 
 
 def retry(connection: Connection, name: str, delivery_id: int | None = None) -> int:
@@ -381,25 +207,6 @@ def retry(connection: Connection, name: str, delivery_id: int | None = None) -> 
     return due
 
 
-def try_anew(connection: Connection, names: Sequence[str] | None = None) -> None:
-    """Nobody was called for a while, by our own will: no failure before counts towards giving up.
-
-    ``names``: these endpoints, whose rows the caller holds locked; None: all of them.
-    """
-    if names is None:
-        names = connection.scalars(
-            text("SELECT name FROM verifier.endpoints ORDER BY name FOR NO KEY UPDATE")
-        ).all()
-    connection.execute(
-        text("""
-            UPDATE verifier.deliveries SET trying_since = NULL
-             WHERE endpoint = ANY(:names) AND state IN ('waiting', 'leased')
-               AND trying_since IS NOT NULL
-        """),
-        {"names": list(names)},
-    )
-
-
 def _lock_endpoint_of(connection: Connection, delivery_id: int, token: int) -> str | None:
     """Lock the endpoint of a delivery that is ours and return its name; None when it is not."""
     name: str | None = connection.execute(
@@ -411,29 +218,6 @@ def _lock_endpoint_of(connection: Connection, delivery_id: int, token: int) -> s
         {"id": delivery_id, "token": token},
     ).scalar_one_or_none()
     return name
-
-
-def endpoints(connection: Connection) -> Sequence[Row[Any]]:
-    """Every endpoint with its backlog: waiting, dead, since when the oldest waits, feed behind."""
-    return connection.execute(
-        text("""
-            SELECT e.*, verifier.verifier_now() AS now, d.waiting, d.oldest, x.dead,
-                   e.configured AND :settled = ANY(e.events) AND EXISTS (
-                     SELECT FROM verifier.verifications v
-                      WHERE (v.xid, v.id) > (e.cursor_xid, e.cursor_id)
-                        AND v.xid < pg_snapshot_xmin(pg_current_snapshot())) AS behind
-              FROM verifier.endpoints e
-             CROSS JOIN LATERAL (
-               SELECT count(*)::int AS waiting, min(created_at) AS oldest
-                 FROM verifier.deliveries
-                WHERE endpoint = e.name AND state IN ('waiting', 'leased')) d
-             CROSS JOIN LATERAL (
-               SELECT count(*)::int AS dead FROM verifier.deliveries
-                WHERE endpoint = e.name AND state = 'dead') x
-             ORDER BY e.name
-        """),
-        {"settled": Event.SETTLED},
-    ).all()
 
 
 def listing(

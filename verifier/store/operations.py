@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-from verifier.store import deliveries
+from verifier.store import endpoints
 
 
 def stop(connection: Connection, *, by: str, reason: str | None) -> None:
@@ -30,7 +30,7 @@ def start(connection: Connection) -> bool:
         """)
     ).rowcount
     if started:
-        deliveries.try_anew(connection)
+        endpoints.try_anew(connection)
     return bool(started)
 
 

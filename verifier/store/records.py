@@ -18,7 +18,7 @@ from sqlalchemy import Connection, text
 from verifier.outcomes import Billed, Outcome
 from verifier.store import arrays
 from verifier.store.batches import tally_settled
-from verifier.store.queue import free_billed_slots
+from verifier.store.billing import free_billed_slots
 
 
 class CompletedAttempt(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from verifier.config import config
-from verifier.store import deliveries, operations, queue, waiting
+from verifier.store import operations, outbox, turns, waiting
 from verifier.store.engine import transaction
 
 _log = structlog.get_logger(__name__)
@@ -50,11 +50,11 @@ def _escalate_chunk() -> Counter[str]:
     """By cause, in one transaction: the mark, the priority and whoever is to be told."""
     high = config().engine.overdue_priority == "high"
     with transaction() as connection:
-        ids = queue.escalate_overdue(connection, raise_priority=high, limit=_CHUNK)
+        ids = turns.escalate_overdue(connection, raise_priority=high, limit=_CHUNK)
         if not ids:
             return Counter()
         late = waiting.causes(connection, ids)
-        deliveries.add_overdue(
+        outbox.add_overdue(
             connection,
             [
                 {

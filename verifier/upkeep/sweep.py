@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from verifier.config import config
-from verifier.store import batches, holding, loading, queue
+from verifier.store import batches, claims, holding, loading
 from verifier.store.engine import transaction
 from verifier.upkeep import overdue
 from verifier.verification import ring, submit
@@ -39,7 +39,7 @@ def sweep() -> dict[str, int]:
     swept = Swept()
     for _ in range(_ROUNDS):
         with transaction() as connection:
-            released = queue.release_expired(connection, config().business_time_zone, _CHUNK)
+            released = claims.release_expired(connection, config().business_time_zone, _CHUNK)
         swept.released += released
         if released < _CHUNK:
             break

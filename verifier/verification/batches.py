@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import Connection, Row
 
 from verifier.errors import NotFoundError
-from verifier.store import batches, holding, queue
+from verifier.store import batches, holding, turns
 from verifier.store.engine import transaction
 from verifier.verification import ring, submit
 from verifier.verification.submit import Priority, Request, Submitted
@@ -136,6 +136,6 @@ def rerun(
     if only != "waiting":
         return Rerun(submitted, None)
     with transaction() as connection:
-        brought = queue.bring_forward(connection, submitted.batch)
+        brought = turns.bring_forward(connection, submitted.batch)
     ring.ring_lanes()
     return Rerun(submitted, brought)

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row
 
 from verifier.clock import business_date, next_business_day
 from verifier.outcomes import Lane
-from verifier.store import lanes, planning, providers, queue, records
+from verifier.store import billing, claims, lanes, planning, providers, records, turns
 from verifier.store.engine import transaction
 from verifier.verification import standing
 from verifier.verification.decide import Settle, after_crash
@@ -101,8 +101,8 @@ def give_back_unknown(runtime: Runtime, token: int) -> int:
     when its lease ends. Returns how many rows.
     """
     with transaction() as connection:
-        rows = queue.uncalled_of(connection, token)
-        return queue.release(
+        rows = claims.uncalled_of(connection, token)
+        return claims.release(
             connection,
             token,
             [row.id for row in rows],
@@ -158,7 +158,7 @@ class _Sorting:
         self._raw_names: set[int] = set()
         #: Where every row goes that nothing is known about, and no probe: most rows.
         self._for_new: Route | None = None
-        self._postponed: list[queue.Postponed] = []
+        self._postponed: list[turns.Postponed] = []
 
     def sort(self, rows: Sequence[Row[Any]]) -> None:
         zone = self._runtime.config.zone
@@ -167,14 +167,14 @@ class _Sorting:
             self._route(candidate)
         today = business_date(rows[0].now, zone)
         self._pace()
-        allowed = queue.take_billed_slots(
+        allowed = billing.take_billed_slots(
             self._connection,
             [(c.row.id, bytes(c.row.id_number_index)) for c, _ in self._asks],
             today,
         )
         tomorrow = next_business_day(rows[0].now, zone)
         self._postponed += [
-            queue.Postponed(c.row.id, tomorrow, "daily_cap")
+            turns.Postponed(c.row.id, tomorrow, "daily_cap")
             for c, _ in self._asks
             if c.row.id not in allowed
         ]
@@ -183,7 +183,7 @@ class _Sorting:
 
     def _move_strays(self, rows: Sequence[Row[Any]]) -> None:
         if rows:
-            queue.move_to_lane(
+            turns.move_to_lane(
                 self._connection, [row.id for row in rows], [row.user_lane for row in rows]
             )
 
@@ -236,7 +236,7 @@ class _Sorting:
                 return
             if over is not None:
                 row = candidate.row
-                self._postponed.append(queue.Postponed(row.id, over.due_at, over.reason))
+                self._postponed.append(turns.Postponed(row.id, over.due_at, over.reason))
                 return
         new = not candidate.past and self._probe is None
         found = self._for_new if new else None
@@ -263,7 +263,7 @@ class _Sorting:
 
     def _postpone(self, row: Row[Any], nothing: NoneAvailable) -> None:
         due = nothing.until or row.now + timedelta(seconds=LOOK_AGAIN_SECONDS)
-        self._postponed.append(queue.Postponed(row.id, due, nothing.reason))
+        self._postponed.append(turns.Postponed(row.id, due, nothing.reason))
 
     def _pace(self) -> None:
         """Keep as many calls per provider as its rate grants, with the instant of each."""
@@ -304,22 +304,22 @@ class _Sorting:
     def _write(self) -> None:
         lease = self._runtime.config.engine.lease_seconds
         asked = time.monotonic()
-        written = queue.write_claims(
+        written = claims.write_claims(
             self._connection,
             [
-                queue.NewAttempt(c.row.id, c.row.user_id, c.row.version, provider, self._lane)
+                claims.NewAttempt(c.row.id, c.row.user_id, c.row.version, provider, self._lane)
                 for c, provider in self._asks
             ],
             token=self._token,
             lease_seconds=lease,
         )
-        queue.claim_uncalled(
+        claims.claim_uncalled(
             self._connection,
             [u.verification_id for u in self._claimed.uncalled],
             token=self._token,
             lease_seconds=lease,
         )
-        queue.postpone(self._connection, self._postponed)
+        turns.postpone(self._connection, self._postponed)
         for candidate, provider in self._asks:
             row = candidate.row
             attempt_id, started = written[row.id]

@@ -8,7 +8,7 @@ lease time, never a result.
 
 from __future__ import annotations
 
-import queue as queues
+import queue
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 
 from verifier.carriers.base import Answer
 from verifier.outcomes import Lane
-from verifier.store import batches, lanes, queue
+from verifier.store import batches, claims, lanes
 from verifier.store.engine import transaction
 from verifier.verification import ring
 from verifier.verification.calls import call
@@ -37,7 +37,7 @@ _log = structlog.get_logger(__name__)
 #: How long results are gathered while the threads are busy anyway.
 _GATHER_SECONDS: Final = 0.02
 
-_Results = queues.SimpleQueue[Called]
+_Results = queue.SimpleQueue[Called]
 
 
 @dataclass(slots=True)
@@ -71,7 +71,7 @@ def drain(runtime: Runtime, lane: Lane, stopping: Callable[[], bool]) -> dict[st
     held = engine.drain_seconds + runtime.longest_call() + 5.0
     try:
         with transaction() as connection:
-            queue.release_expired(connection, runtime.config.business_time_zone)
+            claims.release_expired(connection, runtime.config.business_time_zone)
             if lanes.take_slot(connection, lane, token, held) is None:
                 return {"lane": str(lane), "skipped": "no free slot"}
     except OperationalError:
@@ -112,11 +112,11 @@ def _work_on_suspect(
 
 
 def _due(lane: Lane, connection: Connection, limit: int) -> Sequence[Row[Any]]:
-    return queue.lock_due(connection, lane, limit)
+    return claims.lock_due(connection, lane, limit)
 
 
 def _suspect(lane: Lane, connection: Connection, _limit: int) -> Sequence[Row[Any]]:
-    return queue.lock_suspect(connection, lane)
+    return claims.lock_suspect(connection, lane)
 
 
 def _pipeline(runtime: Runtime, lane: Lane, state: _State, stopping: Callable[[], bool]) -> None:
@@ -196,7 +196,7 @@ def _collect(runtime: Runtime, state: _State, patience: float) -> None:
             time.sleep(_GATHER_SECONDS)
         while state.in_flight:
             _take(state, state.results.get_nowait())
-    except queues.Empty:
+    except queue.Empty:
         return
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy.exc import OperationalError
 
 from verifier.answerbell import answer_bell
-from verifier.store import queue
+from verifier.store import claims, turns
 from verifier.store.engine import transaction
 from verifier.verification.calls import call
 from verifier.verification.claim import Claimed, claim, close_lane, give_back_unknown
@@ -51,7 +51,7 @@ def _claim(runtime: Runtime, verification_id: int, token: int) -> Claimed | None
     """Claim the verification; None when it is not waiting."""
     try:
         with transaction() as connection:
-            lane = queue.lane_of(connection, verification_id)
+            lane = turns.lane_of(connection, verification_id)
             if lane is None:
                 return None
             claimed = claim(
@@ -60,7 +60,7 @@ def _claim(runtime: Runtime, verification_id: int, token: int) -> Claimed | None
                 lane,
                 1,
                 token,
-                lambda connection, _limit: queue.lock_one(connection, verification_id),
+                lambda connection, _limit: claims.lock_one(connection, verification_id),
                 share="interactive",
             )
             if claimed.blocked is not None:

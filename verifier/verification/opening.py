@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from verifier.config import config
 from verifier.errors import NotFoundError
-from verifier.store import queue, users
+from verifier.store import opening, users
 from verifier.store.engine import transaction
 from verifier.verification.submit import PRIORITIES, Request, submit
 
@@ -28,8 +28,8 @@ def request_one(platform: str, reference: str, key: str | None = None) -> int | 
         urgent = PRIORITIES["interactive"]
         if key is not None:
             # A drain may have settled it by now: promote what is there, never open another.
-            return queue.promote(connection, user, priority=urgent)
-        return queue.open_one(
+            return opening.promote(connection, user, priority=urgent)
+        return opening.open_one(
             connection,
             user,
             priority=urgent,

@@ -15,7 +15,7 @@ from verifier.clock import business_date
 from verifier.errors import StoreUnavailableError
 from verifier.outcomes import Outcome
 from verifier.resilience import breaker as breakers
-from verifier.store import clock, planning, providers, queue, records
+from verifier.store import claims, clock, planning, providers, records
 from verifier.store.engine import transaction
 from verifier.verification.decide import Settle, Verdict, decide
 from verifier.verification.jobs import Called, Job, NotCalled, Uncalled
@@ -134,7 +134,7 @@ def _write(
     for why in NotCalled:
         unmade = [i.job for i in done if isinstance(i, Called) and i.answer is why]
         if unmade:
-            counts.released += queue.release(
+            counts.released += claims.release(
                 connection,
                 token,
                 [job.verification_id for job in unmade],

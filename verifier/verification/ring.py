@@ -7,7 +7,7 @@ from math import ceil
 from verifier.config import config
 from verifier.doorbell import INTERACTIVE_QUEUE, doorbell, lane_queue
 from verifier.outcomes import Lane
-from verifier.store import lanes, operations, queue
+from verifier.store import lanes, operations, turns
 from verifier.store.engine import transaction
 
 #: The task that drains a lane; ``workers.verification`` serves it.
@@ -36,7 +36,7 @@ def ring_lanes() -> int:
         lanes.ensure_slots(connection, engine.slots_per_lane)
         # A drain takes several chunks; one ring for every few keeps the rest for other lanes.
         enough = engine.chunk * engine.slots_per_lane
-        for lane, due in sorted(queue.due_per_lane(connection, enough).items()):
+        for lane, due in sorted(turns.due_per_lane(connection, enough).items()):
             if lanes.is_open(connection, lane):
                 rings = min(ceil(due / engine.chunk), engine.slots_per_lane)
                 busy = lanes.busy(connection, lane)

@@ -1,0 +1,121 @@
+"""What needs no server: the file, the secrets it refers to, lanes and gateways, the URLs."""
+
+from __future__ import annotations
+
+import shlex
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from verifier.cli.checks.check import Check, fail, failed, ok, warn
+from verifier.config import CallbackConfig, Config, config, resolve_secret
+from verifier.errors import ConfigError
+from verifier.notify.webhook import Webhook
+from verifier.outcomes import Lane
+from verifier.settings import broker_url, database_url, settings
+
+
+def configuration_checks() -> Iterator[Check]:
+    """All of ``verifier config check``."""
+    try:
+        current = config()
+    except ConfigError as error:
+        yield failed("configuration", error)
+        return
+    path = settings().config_path
+    yield ok("configuration", str(path) if path.exists() else "defaults (no file)")
+    yield from _secrets(current)
+    yield from _lanes(current)
+    yield _gateways(current)
+    environment = settings()
+    for name, url, own in (
+        ("database URL", database_url, environment.database_url),
+        ("broker URL", broker_url, environment.broker_url),
+    ):
+        try:
+            url()
+        except ConfigError as error:
+            yield failed(name, error)
+        else:
+            yield ok(name, "configured" if own else "of the local stack that runs")
+
+
+def _secrets(current: Config) -> Iterator[Check]:
+    references: list[tuple[str, tuple[str, ...]]] = []
+    for name, provider in current.providers.items():
+        references.append((f"provider {name}", (provider.secret_id, provider.secret_key)))
+    for name, gateway in current.gateways.items():
+        references.append((f"gateway {name}", (gateway.key_id, gateway.key_secret)))
+    if current.callbacks.broker_url is not None:
+        yield _callbacks(current.callbacks)
+    for name, webhook in current.webhooks.items():
+        try:
+            Webhook(name, webhook)
+        except ConfigError as error:
+            yield failed(f"secrets of webhook {name}", error)
+        else:
+            keys = (webhook.secret, webhook.previous_secret)
+            yield _usable(f"webhook {name}", keys, "can be used")
+    for owner, secrets in references:
+        try:
+            for reference in secrets:
+                resolve_secret(reference)
+        except ConfigError as error:
+            yield failed(f"secrets of {owner}", error)
+        else:
+            yield _usable(owner, secrets, "can be read")
+
+
+def _usable(owner: str, references: Iterable[str | None], found: str) -> Check:
+    """They are in order; but a file with one should be its owner's alone."""
+    for reference in references:
+        scheme, _, path = (reference or "").partition(":")
+        if scheme == "file" and (mode := stat.S_IMODE(Path(path).stat().st_mode)) & 0o077:
+            return warn(
+                f"secrets of {owner}",
+                f"{path} is open to other accounts (mode {mode:04o})",
+                f"chmod 600 {shlex.quote(path)}, as the account of the workers.",
+            )
+    return ok(f"secrets of {owner}", found)
+
+
+def _callbacks(current: CallbackConfig) -> Check:
+    try:
+        current.resolved_broker_url()
+    except ConfigError as error:
+        return failed("secrets of callbacks", error)
+    return _usable("callbacks", [current.broker_url], "can be used")
+
+
+def _lanes(current: Config) -> Iterator[Check]:
+    if not current.providers:
+        yield fail(
+            "lanes",
+            "no provider is configured: everything waits",
+            "Add a [providers.NAME] table to the configuration, or run `verifier dev up`, which "
+            "writes one for the sandbox.",
+        )
+        return
+    covered = {lane for row in current.providers.values() for lane in row.lanes}
+    bare = [str(lane) for lane in Lane if lane not in covered]
+    if bare:
+        yield warn(
+            "lanes",
+            f"no provider for {', '.join(bare)}: such numbers settle UNSUPPORTED_NUMBER",
+            "Add a provider for them if your contract has one.",
+        )
+    else:
+        yield ok("lanes", "every lane has a provider")
+
+
+def _gateways(current: Config) -> Check:
+    if not current.reminders.enabled:
+        return ok("gateways", "reminders are switched off")
+    if not current.gateways:
+        return warn(
+            "gateways",
+            "no gateway is configured: nobody is reminded",
+            "Add a [gateways.NAME] table to the configuration, or switch reminders off: "
+            "[reminders] enabled = false.",
+        )
+    return ok("gateways", f"configured: {', '.join(current.gateways)}")

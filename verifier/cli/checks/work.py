@@ -1,0 +1,132 @@
+"""Whether the work goes on: who does it, what holds it, what comes too late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from verifier.cli import talk
+from verifier.cli.checks.check import Check, fail, ok, warn
+from verifier.cli.webhookview import NOT_READ, READ_IT, read_endpoints
+from verifier.cli.workers_seen import FRESH_SECONDS, fresh_queues
+from verifier.config import config
+from verifier.doorbell import QUEUES
+from verifier.events import CELERY
+from verifier.store import gateways, operations, overview, providers, waiting
+
+
+def work_checks(connection: Connection) -> Iterator[Check]:
+    yield _workers(connection)
+    yield _quarantined(connection)
+    yield _overdue(connection)
+    yield from _webhooks(connection)
+    current = config()
+    own = gateways.providers_only(providers.get_all(connection))
+    yield from _standing("provider", {n: row for n, row in own.items() if n in current.providers})
+    told = gateways.get_all(connection)
+    yield from _standing("gateway", {n: row for n, row in told.items() if n in current.gateways})
+    yield _global_stop(connection)
+
+
+def _workers(connection: Connection) -> Check:
+    fresh = fresh_queues(connection)
+    missing = [name for name in QUEUES if name not in fresh]
+    if not missing:
+        return ok("workers", "every queue is served")
+    return fail(
+        "workers",
+        f"nobody served {', '.join(missing)} in the last {talk.duration(FRESH_SECONDS)}",
+        "Run the processes of the Procfile (or `verifier dev up`); beat sends the canaries.",
+    )
+
+
+def _quarantined(connection: Connection) -> Check:
+    found = overview.quarantined(connection, 4)
+    if not found:
+        return ok("quarantine", "empty")
+    named = ", ".join(f"{row.reference} ({row.platform})" for row in found[:3])
+    return fail(
+        "quarantine",
+        f"three workers ended while at {named}{' and others' if len(found) > 3 else ''}",
+        "Read the workers' logs of that time, then `verifier verify one REF` tries one again.",
+    )
+
+
+def _overdue(connection: Connection) -> Check:
+    number = sum(row.overdue for row in waiting.by_lane(connection))
+    if number:
+        return warn(
+            "deadlines",
+            f"{number:,} open verifications are past theirs",
+            "`verifier verify overdue` lists them, `verifier queue why` says what they wait for.",
+        )
+    return ok("deadlines", "nothing is overdue")
+
+
+def _webhooks(connection: Connection) -> Iterator[Check]:
+    """Endpoints that are not told what they should be; the others need no line each."""
+    troubled = False
+    for row in read_endpoints(connection):
+        name, backlog = row["name"], row["waiting"] or row["dead"] or row["behind"]
+        title, show = f"webhook {name}", f"`verifier webhook show {name}"
+        if row["state"] == "new":
+            yield warn(title, NOT_READ, READ_IT)
+        elif row["state"] == "paused":
+            yield warn(
+                title,
+                f"paused by {talk.by(row['paused_by'], row['pause_reason'])}",
+                f"`verifier webhook resume {name}` ends it.",
+            )
+        elif row["dead"]:
+            yield warn(
+                title,
+                f"{row['dead']:,} dead: not taken for too long",
+                f"{show} --state dead` lists them; `verifier webhook retry {name}` tries again.",
+            )
+        elif row["state"] == "failing" or (row["state"] == "not configured" and backlog):
+            yield warn(
+                title,
+                f"{row['state']} ({row['last_error']}); {row['waiting']:,} wait",
+                f"{show}` lists them; "
+                + (
+                    "[callbacks] broker_url names the broker that takes them."
+                    if name == CELERY
+                    else f"`verifier webhook test {name}` says what it answers."
+                ),
+            )
+        else:
+            continue
+        troubled = True
+    if not troubled:
+        yield ok("webhooks", "every endpoint takes what it is told")
+
+
+def _standing(kind: str, rows: Mapping[str, Row[Any]]) -> Iterator[Check]:
+    """``kind``: the word of the command that resumes them."""
+    for name, row in rows.items():
+        title, resume = f"{kind} {name}", f"`verifier {kind} resume {name}`"
+        if row.state == "suspended":
+            yield fail(
+                title,
+                f"suspended: it refuses our account ({row.reason})",
+                f"Mend credentials or balance with the vendor, then {resume}.",
+            )
+        elif row.paused_at is not None:
+            yield warn(
+                title, f"paused by {talk.by(row.paused_by, row.pause_reason)}", f"{resume} ends it."
+            )
+        else:
+            yield ok(title, row.state)
+
+
+def _global_stop(connection: Connection) -> Check:
+    control = operations.control(connection)
+    if control.stopped_at is None:
+        return ok("global stop", "not set")
+    return warn(
+        "global stop",
+        f"stopped by {talk.by(control.stopped_by, control.stop_reason)}",
+        "`verifier start` ends it.",
+    )

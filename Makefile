@@ -21,6 +21,7 @@ BIN := .venv/bin
 COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 	$(if $(UPGRADE),--upgrade,) pyproject.toml
+LOCAL_EXTRAS = --extra embedded --extra sandbox --extra camara --extra generic
 
 # Prints nothing when the command is content, and everything it said when it is not.
 quietly = out=$$($(1) 2>&1) || { printf '%s\n' "$$out"; echo "make: failed: $(1)" >&2; exit 1; }
@@ -66,8 +67,8 @@ local dev:
 lock: local
 	@test -x .venv-lock/bin/uv || { $(BIN)/python -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv; }
 	$(COMPILE) --output-file requirements/production.txt
-	$(COMPILE) requirements/build.in --extra embedded --extra sandbox --output-file requirements/local.txt
-	$(COMPILE) --extra embedded --extra sandbox --extra dev --output-file requirements/dev.txt
+	$(COMPILE) requirements/build.in $(LOCAL_EXTRAS) --output-file requirements/local.txt
+	$(COMPILE) $(LOCAL_EXTRAS) --extra dev --output-file requirements/dev.txt
 
 help:
 	@sed -n 's/^#   make/make/p' $(firstword $(MAKEFILE_LIST))

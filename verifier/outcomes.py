@@ -2,8 +2,9 @@
 
 Only *result* outcomes say something about a person and may change a user's status. *Transient*
 outcomes say something about a provider or the network; *operator* outcomes say that we must mend
-our account. The tables of vendor codes are data (``data/outcomes.yaml``); a code that is not in a
-table becomes ``PROVIDER_ERROR``, never a verdict about a person.
+our account. A :class:`Check` asks something else about a number than whose it is; its answer is
+``CHECKED`` with a :class:`Fact`. The tables of vendor codes are data (``data/outcomes.yaml``); a
+code that is not in a table becomes ``PROVIDER_ERROR``, never a verdict about a person.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ class Kind(enum.StrEnum):
     RESULT = "result"
     TRANSIENT = "transient"
     OPERATOR = "operator"
+    CHECK = "check"
 
 
 class Outcome(enum.StrEnum):
@@ -40,6 +42,7 @@ class Outcome(enum.StrEnum):
     NOT_SENT = "NOT_SENT"
     AUTH_CONFIG = "AUTH_CONFIG"
     ARREARS = "ARREARS"
+    CHECKED = "CHECKED"  # a check was answered: see the fact
 
     __hash__ = str.__hash__  # Enum's is written in Python, and outcomes are looked up all the time
 
@@ -50,6 +53,11 @@ class Outcome(enum.StrEnum):
     @property
     def is_result(self) -> bool:
         return _KINDS[self] is Kind.RESULT
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether the provider did what it is there for: a result, or the answer to a check."""
+        return self.is_result or self is Outcome.CHECKED
 
 
 _KINDS = {
@@ -76,6 +84,7 @@ _KINDS = {
         Kind.TRANSIENT,
     ),
     **dict.fromkeys((Outcome.AUTH_CONFIG, Outcome.ARREARS), Kind.OPERATOR),
+    Outcome.CHECKED: Kind.CHECK,
 }
 
 #: Settled without a result: policy is exhausted. The user's status stays as it was.
@@ -92,6 +101,27 @@ class Lane(enum.StrEnum):
     CTCC = "ctcc"  # China Telecom
     CBN = "cbn"  # China Broadnet
     MVNO = "mvno"  # virtual operators
+
+
+class Check(enum.StrEnum):
+    """A question about a number beside whose it is."""
+
+    STATUS = "status"  # is it in service?
+    RECYCLED = "recycled"  # did it change hands since a day?
+    CARRIER = "carrier"  # who carries it now, after porting?
+
+
+class Fact(enum.StrEnum):
+    """The answer to a check. Every check may also be answered ``UNKNOWN``."""
+
+    ACTIVE = "ACTIVE"  # STATUS
+    SUSPENDED = "SUSPENDED"
+    CANCELLED = "CANCELLED"
+    NOT_IN_NETWORK = "NOT_IN_NETWORK"
+    SAME_HOLDER = "SAME_HOLDER"  # RECYCLED
+    CHANGED_HANDS = "CHANGED_HANDS"
+    CARRIER = "CARRIER"  # CARRIER: the answer's ``carrier`` names it
+    UNKNOWN = "UNKNOWN"
 
 
 class Billed(enum.StrEnum):

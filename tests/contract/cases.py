@@ -15,7 +15,7 @@ from verifier.carriers.tencent import Tencent
 from verifier.gateways.aliyun_sms import AliyunSms
 from verifier.gateways.base import Gateway, Message
 from verifier.gateways.jpush import JPush
-from verifier.outcomes import Lane
+from verifier.outcomes import Check, Lane
 from verifier.transport import Transport
 
 PERSON = Person(phone="13800138000", name="王小明", id_number="11010519491231002X")
@@ -37,9 +37,15 @@ TENCENT_ACTIONS = (
 
 @dataclass(frozen=True)
 class ProviderCase:
+    """``matched``: a body that means MATCHED, and ``carrier`` whose it then is. ``check``: one that
+    the provider offers, and ``checked``: a body that answers it."""
+
     name: str
     build: Callable[[str, Transport], Provider]
-    matched: bytes  # a body that means MATCHED
+    matched: bytes
+    carrier: Lane | None = Lane.CMCC
+    check: Check | None = None
+    checked: bytes = b""
 
     def __str__(self) -> str:
         return self.name

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from verifier.carriers import registry as carriers
 from verifier.config import Config
@@ -67,10 +68,19 @@ def test_providers_and_gateways_are_built_by_name() -> None:
         gateway.close()
 
 
-@pytest.mark.usefixtures("_secrets")
 def test_a_detailed_mode_that_the_action_lacks_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"providers\.all.*PhoneVerificationCMCC"):
-        carriers.build(_config({"action": "PhoneVerificationCMCC", "detailed": True}))
+    with pytest.raises(ValidationError, match="PhoneVerificationCMCC knows no detailed mode"):
+        _config({"action": "PhoneVerificationCMCC", "lanes": ["cmcc"], "detailed": True})
+
+
+def test_lanes_that_an_action_cannot_reach_are_refused() -> None:
+    with pytest.raises(ValidationError, match="cannot verify cbn, mvno numbers; it reaches cmcc"):
+        _config({"lanes": ["cbn", "cmcc", "mvno"]})
+
+
+def test_a_provider_that_would_never_be_asked_is_refused() -> None:
+    with pytest.raises(ValidationError, match="neither lanes nor checks"):
+        _config({"lanes": []})
 
 
 def test_a_missing_secret_is_named(tmp_path: Path) -> None:

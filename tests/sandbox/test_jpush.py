@@ -83,6 +83,6 @@ def test_payloads_are_checked_with_the_vendors_codes(
 
 
 def test_too_many_requests_are_429_and_2002(server: SandboxServer) -> None:
-    server.client.settings(jpush_per_second=1)
+    server.client.settings(per_second={"jpush": 1})
     assert push(server, push_payload(TOKEN)).status_code == 200
     assert refusal(push(server, push_payload(TOKEN))) == (429, 2002)

@@ -15,7 +15,7 @@ from verifier.identity.names import canonical_name
 from verifier.identity.phone import lane_of, parse_phone
 from verifier.identity.reference import check_platform, check_reference
 from verifier.outcomes import Lane, Outcome, code_table
-from verifier.sandbox.judge import rule
+from verifier.sandbox.judge import Found, rule
 from verifier.sandbox.people import (
     EXPECTED_COLUMNS,
     USER_COLUMNS,
@@ -25,6 +25,7 @@ from verifier.sandbox.people import (
 )
 from verifier.sandbox.segments import COVERED, PREFIXES
 from verifier.sandbox.server import SandboxServer
+from verifier.sandbox.tencent import RESULTS as CODES
 
 TODAY = date(2026, 6, 1)
 RESULT = code_table("tencent.faceid.PhoneVerification*.Result")
@@ -80,11 +81,12 @@ def test_the_vendor_rules_what_the_expectation_says(people: list[SandboxPerson])
         )
         lane = lane_of(person.phone)
         if lane in COVERED:
-            assert RESULT.exact(ruling.result) == person.expected
-            detailed = DETAIL.exact(ruling.detail) if ruling.detail else person.expected
+            result, told = CODES[ruling.found]
+            assert RESULT.exact(result) == person.expected
+            detailed = DETAIL.exact(told) if told else person.expected
             assert detailed == person.expected_detailed
         else:
-            assert ruling.result == "-13"
+            assert ruling.found is Found.SEGMENT
             detail = {Lane.CBN: "BROADNET", Lane.MVNO: "MVNO"}[lane]
             assert (person.expected.outcome, person.expected.detail) == (
                 Outcome.UNSUPPORTED_NUMBER,

@@ -64,7 +64,7 @@ def test_the_sdk_raises_the_vendors_codes(
 
 def test_the_sdk_raises_beyond_the_rate(server: SandboxServer) -> None:
     client = client_of(server)
-    server.client.settings(tencent_per_second=0.01)
+    server.client.settings(per_second={"tencent": 0.01})
     assert client.PhoneVerification(ask()).Result == "0"
     with pytest.raises(TencentCloudSDKException) as raised:
         client.PhoneVerification(ask())

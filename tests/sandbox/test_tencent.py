@@ -198,7 +198,7 @@ def test_parameters_are_checked_with_the_vendors_codes(
 
 
 def test_the_rate_is_limited_an_action_apart(server: SandboxServer) -> None:
-    server.client.settings(tencent_per_second=1)
+    server.client.settings(per_second={"tencent": 1})
     results = [tencent(server, TRIPLE).json()["Response"] for _ in range(2)]
     assert results[0]["Result"] == "0"
     assert results[1]["Error"]["Code"] == "RequestLimitExceeded"

@@ -1,4 +1,4 @@
-"""The contract of a provider: one call about one person, one :class:`Answer`, never an exception.
+"""The contract of a provider: one call, one :class:`Answer`, never an exception.
 
 A provider turns everything the wire can do (refuse, hang, drip, answer rubbish) into an answer:
 
@@ -9,17 +9,21 @@ A provider turns everything the wire can do (refuse, hang, drip, answer rubbish)
 * a documented code: what ``data/outcomes.yaml`` says, billed as the vendor documents.
 
 The table is in :mod:`.wire`. Vendor SDK retries, redirects and environment proxies are off.
-Retrying is not decided here.
+Retrying is not decided here. A room of this package with a ``Settings`` of its own is a *kind*: the
+room's name is what ``kind`` says in the configuration.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Protocol
 
-from verifier.outcomes import Billed, Lane, Outcome
-from verifier.transport import Deadline
+from verifier.config.providers import ProviderConfig
+from verifier.outcomes import Billed, Check, Fact, Lane, Outcome
+from verifier.transport import Deadline, Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +36,22 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class Number:
+    """The subject of a check, in clear for the time of one call.
+
+    ``since``: the day from which one person should have held the number (``Check.RECYCLED``).
+    """
+
+    phone: str = field(repr=False)  # national form, 11 digits
+    since: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What one call meant.
+
+    The answer to a check is ``Outcome.CHECKED`` with a ``fact``, and never a result: a check says
+    nothing about whose number it is.
 
     ``code`` is the vendor's code as read (never personal data), ``request_id`` the vendor's id of
     the call, ``carrier`` the lane the vendor named if it did, ``retry_after`` in seconds.
@@ -47,6 +65,19 @@ class Answer:
     carrier: Lane | None = None
     http_status: int | None = None
     retry_after: float | None = None
+    fact: Fact | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a call that costs nothing brought. ``asked``: in words, and why it is free.
+
+    ``works``: the other side was reached, took our credentials, and answered as documented.
+    """
+
+    asked: str
+    answer: Answer
+    works: bool
 
 
 class Provider(Protocol):
@@ -55,6 +86,7 @@ class Provider(Protocol):
     name: str
     kind: str
     lanes: frozenset[Lane]
+    checks: frozenset[Check]
 
     def verify(
         self,
@@ -71,6 +103,33 @@ class Provider(Protocol):
         ``NOT_SENT/VETOED``. It may be asked twice, when a connection dies before that byte."""
         ...
 
+    def check(
+        self,
+        check: Check,
+        number: Number,
+        reference: str,
+        deadline: Deadline,
+        before_send: Callable[[], bool] | None = None,
+    ) -> Answer:
+        """Ask one of :attr:`checks` about ``number``; otherwise as :meth:`verify`.
+
+        An answer that was understood is ``CHECKED``, with ``Fact.UNKNOWN`` where the vendor does
+        not know. Refusals of our parameters are ``INVALID_INPUT/PARAM``.
+        """
+        ...
+
+    def probe(self, deadline: Deadline) -> Probe:
+        """One call that is documented as unbilled and needs nobody's data."""
+        ...
+
     def close(self) -> None:
         """Close pooled connections."""
         ...
+
+
+class Settings(ProviderConfig):
+    """The table of a kind, and how a provider is made from it."""
+
+    @abstractmethod
+    def build(self, name: str, transport: Transport) -> Provider:
+        """The provider. Opens no connection. Raises ConfigError when a secret is missing."""

@@ -12,12 +12,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-from verifier.carriers import wire
-from verifier.carriers.base import Answer, Person
-from verifier.outcomes import UNKNOWN_CODE, Billed, Lane, Meaning, Outcome, code_table
+from pydantic import Field, model_validator
+
+from verifier.carriers import base, wire
+from verifier.carriers.base import Answer, Number, Person, Probe
+from verifier.config.common import Endpoint, SecretRef, resolve_secret
+from verifier.outcomes import UNKNOWN_CODE, Billed, Check, Lane, Meaning, Outcome, code_table
 from verifier.signing import tc3
 from verifier.transport import Deadline, Reply, Transport
 from verifier.transport.reply import code_of, identifier_of
@@ -29,6 +32,64 @@ DETAILED_ACTION = "PhoneVerification"
 _BILLED_RESULTS = frozenset({"0", "-4"})
 _CARRIERS = {"移动": Lane.CMCC, "联通": Lane.CUCC, "电信": Lane.CTCC}
 _UNNAMED = Meaning(Outcome.MISMATCHED, "UNSPECIFIED")
+
+
+_BIG_THREE: Final = frozenset({Lane.CMCC, Lane.CUCC, Lane.CTCC})
+_LANES_OF_ACTION: Final = {
+    "PhoneVerification": _BIG_THREE,
+    "PhoneVerificationCMCC": frozenset({Lane.CMCC}),
+    "PhoneVerificationCUCC": frozenset({Lane.CUCC}),
+    "PhoneVerificationCTCC": frozenset({Lane.CTCC}),
+}
+#: Nobody's: Tencent answers "-6", which it does not bill.
+_NOBODY: Final = Person(phone="10000000000", name="无名", id_number="11010119900307563X")
+
+
+class Settings(base.Settings):
+    """``kind = "tencent"``: one action of FaceID under one account."""
+
+    kind: Literal["tencent"]
+    action: Literal[
+        "PhoneVerification",
+        "PhoneVerificationCMCC",
+        "PhoneVerificationCUCC",
+        "PhoneVerificationCTCC",
+    ] = "PhoneVerification"
+    endpoint: Endpoint = "https://faceid.tencentcloudapi.com"
+    secret_id: SecretRef
+    secret_key: SecretRef
+    detailed: bool = Field(False, description="VerifyMode 1: says which element differs, dearer")
+
+    @property
+    def reaches(self) -> frozenset[Lane]:
+        return _LANES_OF_ACTION[self.action]
+
+    @property
+    def vendor(self) -> str:
+        return "tencent"
+
+    def secrets(self) -> tuple[str, ...]:
+        return self.secret_id, self.secret_key
+
+    @model_validator(mode="after")
+    def _detailed_where_it_is_known(self) -> Settings:
+        if self.detailed and self.action != DETAILED_ACTION:
+            raise ValueError(
+                f"{self.action} knows no detailed mode: use the action {DETAILED_ACTION}"
+            )
+        return self
+
+    def build(self, name: str, transport: Transport) -> Tencent:
+        return Tencent(
+            name=name,
+            lanes=frozenset(self.lanes),
+            action=self.action,
+            endpoint=self.endpoint,
+            secret_id=resolve_secret(self.secret_id),
+            secret_key=resolve_secret(self.secret_key),
+            transport=transport,
+            detailed=self.detailed,
+        )
 
 
 class Tencent:
@@ -50,6 +111,7 @@ class Tencent:
     ) -> None:
         self.name = name
         self.lanes = lanes
+        self.checks: frozenset[Check] = frozenset()
         self._secret_id = secret_id
         self._secret_key = secret_key
         self._transport = transport
@@ -85,6 +147,24 @@ class Tencent:
             lambda: self._transport.request("POST", self._url, headers, body, deadline, before_send)
         )
         return reply if isinstance(reply, Answer) else read(reply)
+
+    def check(
+        self,
+        check: Check,  # noqa: ARG002
+        number: Number,  # noqa: ARG002
+        reference: str,  # noqa: ARG002
+        deadline: Deadline,  # noqa: ARG002
+        before_send: Callable[[], bool] | None = None,  # noqa: ARG002
+    ) -> Answer:
+        return wire.not_offered()
+
+    def probe(self, deadline: Deadline) -> Probe:
+        answer = self.verify(_NOBODY, "probe", deadline)
+        return Probe(
+            "whose a malformed number is (answered -6, which Tencent does not bill)",
+            answer,
+            answer.outcome is Outcome.INVALID_INPUT,
+        )
 
     def close(self) -> None:
         self._transport.close()

@@ -64,3 +64,8 @@ def answer_to_status(reply: Reply) -> Answer:
 def not_understood(status: int | None) -> Answer:
     """It was received, so it may be billed; what was answered says nothing about the person."""
     return Answer(Outcome.PROVIDER_ERROR, "BAD_REPLY", billed=Billed.MAYBE, http_status=status)
+
+
+def not_offered() -> Answer:
+    """A check that this provider does not know was asked: our own fault, and nothing was sent."""
+    return Answer(Outcome.INVALID_INPUT, "PARAM")

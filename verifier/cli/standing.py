@@ -54,12 +54,7 @@ def _group(row: Row[Any]) -> Group:
 
 
 def _providers_of(lane: Lane, rows: Mapping[str, Row[Any]]) -> tuple[ProviderStanding, ...]:
-    of_lane = sorted(
-        (provider.preference, name)
-        for name, provider in config().providers.items()
-        if lane in provider.lanes
-    )
-    return tuple(standing(name, rows.get(name)) for _, name in of_lane)
+    return tuple(standing(name, rows.get(name)) for name in config().providers_of(lane))
 
 
 def standing(name: str, row: Row[Any] | None) -> ProviderStanding:

@@ -16,7 +16,6 @@ from verifier.identity.reference import DEFAULT_PLATFORM, check_platform, check_
 from verifier.intake import REQUIRED, Person
 from verifier.intake.files import RowFile, Unreadable
 from verifier.intake.rejects import Rejects
-from verifier.outcomes import Lane
 from verifier.store import batches
 from verifier.store.engine import transaction
 from verifier.verification import submit as submission
@@ -245,7 +244,7 @@ def _show_plan(request: Request, *, imports: bool, as_json: bool) -> int:
         number, unknown = 0, ()
     _tell_unknown(number, unknown, taken=0)
     plan = [
-        {"lane": str(lane), "users": number, "providers": _providers_of(lane)}
+        {"lane": str(lane), "users": number, "providers": config().providers_of(lane)}
         for lane, number in found.items()
     ]
     if as_json:
@@ -265,12 +264,6 @@ def _show_plan(request: Request, *, imports: bool, as_json: bool) -> int:
     )
     talk.say(f"{talk.counted(sum(found.values()), 'user')}; nothing was submitted (--dry-run)")
     return number
-
-
-def _providers_of(lane: Lane) -> list[str]:
-    """Whom the lane's users would be verified by, the first asked first."""
-    rows = config().providers.items()
-    return [name for _, name in sorted((p.preference, name) for name, p in rows if lane in p.lanes)]
 
 
 def _named(providers: object) -> str:

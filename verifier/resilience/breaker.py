@@ -59,7 +59,7 @@ def step(
     effects: dict[Effect, int] = {}
     successes = 0
     for outcome, count in outcomes.items():
-        if outcome.is_result:
+        if outcome.is_answer:
             successes += count
         else:
             effect = RULES[outcome].effect

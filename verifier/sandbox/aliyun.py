@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
-from verifier.sandbox.faults import FaultKind
+from verifier.sandbox.faults import FaultKind, VendorName
 from verifier.sandbox.keys import subject_key
 from verifier.sandbox.knobs import Knobs
 from verifier.sandbox.register import Register
@@ -49,7 +49,7 @@ _MANDATORY = {
 class Aliyun:
     """The vendor. Messages are the truth's; what receipts say follows the register's status."""
 
-    name = "aliyun"
+    name: VendorName = "aliyun"
 
     def __init__(self, credentials: dict[str, str], register: Register, truth: Truth) -> None:
         self._id = credentials["aliyun_key_id"]
@@ -59,6 +59,9 @@ class Aliyun:
         self._nonces: set[str] = set()
         self._nonce_times: deque[tuple[float, str]] = deque()
         self.knobs = Knobs()
+
+    def speaks(self, received: Received) -> bool:
+        return "x-acs-action" in received.headers
 
     def read(self, received: Received) -> Call:
         headers = received.headers

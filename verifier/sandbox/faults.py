@@ -39,6 +39,9 @@ class FaultKind(enum.StrEnum):
     UNKNOWN_CODE = "unknown_code"  # an answer by the book with a code that no book has
 
 
+#: Whom the sandbox speaks for. ``aliyun`` is Alibaba Cloud SMS; ``reseller`` is made up.
+VendorName = Literal["tencent", "jpush", "aliyun", "cloudauth", "dytns", "camara", "reseller"]
+
 #: Kinds that a vendor answers itself, in its own words.
 EXCUSES = frozenset(
     {
@@ -60,7 +63,7 @@ class Fault(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    vendor: Literal["tencent", "jpush", "aliyun", "*"]
+    vendor: VendorName | Literal["*"]
     kind: FaultKind
     action: str | None = None
     rate: float = Field(1.0, ge=0, le=1)

@@ -14,8 +14,9 @@ from typing import Any
 from urllib.parse import parse_qs
 from uuid import uuid4
 
-from verifier.sandbox.faults import FaultKind
+from verifier.sandbox.faults import FaultKind, VendorName
 from verifier.sandbox.keys import subject_key
+from verifier.sandbox.knobs import Knobs
 from verifier.sandbox.register import Register
 from verifier.sandbox.signatures import basic_credentials_hold
 from verifier.sandbox.truth import Message, Truth
@@ -56,13 +57,17 @@ _PLATFORMS = {"android", "ios", "quickapp", "hmos", "winphone"}
 class JPush:
     """The vendor. Which devices live, the register knows; cids and pushes, the truth."""
 
-    name = "jpush"
+    name: VendorName = "jpush"
 
     def __init__(self, credentials: dict[str, str], register: Register, truth: Truth) -> None:
         self._app_key = credentials["jpush_app_key"]
         self._secret = credentials["jpush_master_secret"]
+        self.knobs = Knobs()
         self._register = register
         self._truth = truth
+
+    def speaks(self, received: Received) -> bool:
+        return received.path.startswith("/v3/push")
 
     def read(self, received: Received) -> Call:
         if received.path == "/v3/push/cid":

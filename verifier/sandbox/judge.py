@@ -1,12 +1,15 @@
-"""What a carrier's verification says: a pure decision over the register and the three elements.
+"""What the carriers' records say: a pure decision over the register and the three elements.
 
-The order is the vendor's: format first (phone, ID number, name), then the segment, then the record.
-Documented for Tencent Cloud FaceID ``PhoneVerification``; billing: match and mismatch only.
+One judge for every vendor, so that two of them agree about a person; each puts the ruling into
+codes of its own. Format comes first (phone, ID number, name), then the segment, then the record, in
+the order documented for Tencent Cloud FaceID ``PhoneVerification``.
 """
 
 from __future__ import annotations
 
+import enum
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
@@ -21,17 +24,30 @@ _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _CHECKS = "10X98765432"
 
 
+class Found(enum.Enum):
+    """What the carriers' records say of three elements, before any vendor puts it into codes."""
+
+    MATCH = "match"
+    NAME_DIFFERS = "name"
+    ID_DIFFERS = "id"
+    BOTH_DIFFER = "both"
+    NO_RECORD = "no record"
+    BAD_PHONE = "phone refused"
+    BAD_ID_NUMBER = "ID number refused"
+    BAD_NAME = "name refused"
+    SEGMENT = "segment not covered"
+
+
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """``result`` and ``detail`` as the vendor spells them; ``carrier`` if it named one."""
+    """``carrier``: who serves the number, where the records say so."""
 
-    result: str
-    detail: str = ""
+    found: Found
     carrier: Lane | None = None
 
-    @property
-    def billed(self) -> bool:
-        return self.result in {"0", "-4"}
+
+def _as_it_is(value: str) -> str:
+    return value
 
 
 def check_digit(first_17: str) -> str:
@@ -63,41 +79,46 @@ def rule(
     phone: str,
     name: str,
     id_number: str,
-    only: Lane | None,
     today: date,
     settle_days: int,
+    only: Lane | None = None,
+    covers: frozenset[Lane] = COVERED,
+    mask: Callable[[str], str] | None = None,
 ) -> Ruling:
-    """The vendor's answer about one person.
+    """A vendor's answer about one person.
 
     ``only``: the carrier of a carrier-specific endpoint, which has no record of another carrier's
-    customers. ``settle_days``: how long a new number takes to appear in the vendor's copy.
+    customers. ``covers``: the carriers that the vendor reaches. ``settle_days``: how long a new
+    number takes to appear in the vendor's copy. ``mask``: name and ID number were sent as this
+    digest, so that only equality can be judged; ``phone`` is in clear (the entry's, if it was sent
+    as a digest too).
     """
-    id_number = id_number.upper()
     refuses = entry.refuses if entry else None
     if not _PHONE.fullmatch(phone) or refuses == "phone":
-        return Ruling("-6")
-    if not is_id_number(id_number, today) or refuses == "id_number":
-        return Ruling("-7")
-    if not is_name(name) or refuses == "name":
-        return Ruling("-8")
-    if carrier_of_prefix(phone) not in COVERED:
-        return Ruling("-13")
+        return Ruling(Found.BAD_PHONE)
+    if mask is None:
+        id_number = id_number.upper()
+        if not is_id_number(id_number, today) or refuses == "id_number":
+            return Ruling(Found.BAD_ID_NUMBER)
+        if not is_name(name) or refuses == "name":
+            return Ruling(Found.BAD_NAME)
+    if carrier_of_prefix(phone) not in covers:
+        return Ruling(Found.SEGMENT)
     if entry is None or entry.status in {"cancelled", "empty"}:
-        return Ruling("-9")
+        return Ruling(Found.NO_RECORD)
     if _too_new(entry, today, settle_days):
-        return Ruling("-9")
+        return Ruling(Found.NO_RECORD)
     if only is not None and entry.carrier is not only:
-        return Ruling("-9")
-    if entry.carrier not in COVERED:
-        return Ruling("-13")  # ported to a carrier that the vendor does not reach
-    same_name, same_id = entry.name == name, entry.id_number == id_number
+        return Ruling(Found.NO_RECORD)
+    if entry.carrier not in covers:
+        return Ruling(Found.SEGMENT)  # ported to a carrier that the vendor does not reach
+    seen = mask or _as_it_is
+    same_name, same_id = seen(entry.name) == name, seen(entry.id_number) == id_number
     if same_name and same_id:
-        return Ruling("0", carrier=entry.carrier)
+        return Ruling(Found.MATCH, entry.carrier)
     if same_name:
-        return Ruling("-4", "PhoneIdCardMismatch", entry.carrier)
-    if same_id:
-        return Ruling("-4", "PhoneNameMismatch", entry.carrier)
-    return Ruling("-4", "PhoneNameIdCardMismatch", entry.carrier)
+        return Ruling(Found.ID_DIFFERS, entry.carrier)
+    return Ruling(Found.NAME_DIFFERS if same_id else Found.BOTH_DIFFER, entry.carrier)
 
 
 def _too_new(entry: RegisterEntry, today: date, settle_days: int) -> bool:

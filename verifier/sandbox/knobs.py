@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
+
+from verifier.sandbox.faults import VendorName
 
 
 class Knobs(BaseModel):
-    """Times are milliseconds unless named otherwise; a rate of None means no limit."""
+    """Times are milliseconds unless named otherwise."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     latency_ms: float = Field(0.0, ge=0, description="every vendor's answer waits so long")
     jitter_ms: float = Field(0.0, ge=0, description="and up to so much longer")
-    tencent_per_second: float | None = Field(None, gt=0, description="the real one: 20 an action")
-    jpush_per_second: float | None = Field(None, gt=0, description="the real one: 10 (600/min)")
-    aliyun_per_second: float | None = Field(None, gt=0)
+    per_second: dict[VendorName, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict,
+        description="most requests a second of each action of a vendor; the real ones: tencent 20, "
+        "jpush 10 (600 a minute), cloudauth 50, dytns 200",
+    )
     settle_days: int = Field(3, ge=0, description="a new number is unknown for so long")
     sms_receipt_ms: float = Field(0.0, ge=0, description="until a receipt replaces 'waiting'")
     sms_details_lag_ms: float = Field(0.0, ge=0, description="until QuerySendDetails knows an SMS")

@@ -26,34 +26,32 @@ from verifier.sandbox.wire import Call, Received, Reply, Vendor
 
 
 class Sandbox:
-    """Register, truth, faults and the three vendors of one state directory."""
+    """Register, truth, faults and the vendors of one state directory."""
 
     def __init__(self, directory: Path) -> None:
         self.credentials = ensure_credentials(directory)
         self.register = Register(directory / "register.jsonl")
         self.truth = Truth(directory / "truth.jsonl")
         self.faults = FaultBoard()
-        self.tencent = Tencent(self.credentials, self.register)
-        self.jpush = JPush(self.credentials, self.register, self.truth)
-        self.aliyun = Aliyun(self.credentials, self.register, self.truth)
+        #: Asked in this order whether they speak a request.
+        self.vendors: tuple[Vendor, ...] = (
+            JPush(self.credentials, self.register, self.truth),
+            Aliyun(self.credentials, self.register, self.truth),
+            Tencent(self.credentials, self.register),
+        )
         self._dice = random.Random(0)
         self.turn(Knobs())
 
     def turn(self, knobs: Knobs) -> None:
         """Use these settings from now on."""
-        self.knobs = self.tencent.knobs = self.aliyun.knobs = knobs
+        self.knobs = knobs
+        for vendor in self.vendors:
+            vendor.knobs = knobs
         self._windows: dict[tuple[str, str], RateWindow] = {}
 
     def vendor_of(self, received: Received) -> Vendor | None:
         """Whose wire format a request speaks, or None."""
-        headers = received.headers
-        if received.path.startswith("/v3/push"):
-            return self.jpush
-        if "x-acs-action" in headers:
-            return self.aliyun
-        if "X-TC-Action" in headers or headers.get("Authorization", "").startswith("TC3-"):
-            return self.tencent
-        return None
+        return next((vendor for vendor in self.vendors if vendor.speaks(received)), None)
 
     async def serve(
         self, vendor: Vendor, received: Received, request: web.BaseRequest
@@ -89,11 +87,7 @@ class Sandbox:
 
     def _within_rate(self, call: Call) -> bool:
         """The vendors' own limits, an action apart as Tencent documents."""
-        per_second = {
-            "tencent": self.knobs.tencent_per_second,
-            "jpush": self.knobs.jpush_per_second,
-            "aliyun": self.knobs.aliyun_per_second,
-        }[call.vendor]
+        per_second = self.knobs.per_second.get(call.vendor)
         if per_second is None:
             return True
         window = self._windows.setdefault((call.vendor, call.action), RateWindow(per_second))

@@ -13,8 +13,8 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 from verifier.outcomes import Lane
-from verifier.sandbox.faults import FaultKind
-from verifier.sandbox.judge import Ruling, rule
+from verifier.sandbox.faults import FaultKind, VendorName
+from verifier.sandbox.judge import Found, rule
 from verifier.sandbox.knobs import Knobs
 from verifier.sandbox.register import Register
 from verifier.sandbox.signatures import SignatureRefused, check_tc3
@@ -41,6 +41,19 @@ _DESCRIPTIONS = {
     "-11": "验证中心服务繁忙",
     "-13": "不支持的号段",
 }
+#: What the records say → Result and ResultDetail.
+RESULTS = {
+    Found.MATCH: ("0", ""),
+    Found.NAME_DIFFERS: ("-4", "PhoneNameMismatch"),
+    Found.ID_DIFFERS: ("-4", "PhoneIdCardMismatch"),
+    Found.BOTH_DIFFER: ("-4", "PhoneNameIdCardMismatch"),
+    Found.BAD_PHONE: ("-6", ""),
+    Found.BAD_ID_NUMBER: ("-7", ""),
+    Found.BAD_NAME: ("-8", ""),
+    Found.NO_RECORD: ("-9", ""),
+    Found.SEGMENT: ("-13", ""),
+}
+_BILLED = frozenset({"0", "-4"})
 _MESSAGES = {
     "AuthFailure.InvalidAuthorization": "The Authorization header does not comply with TC3.",
     "AuthFailure.SecretIdNotFound": "The SecretId is not found.",
@@ -53,13 +66,17 @@ _SHANGHAI = ZoneInfo("Asia/Shanghai")
 class Tencent:
     """The vendor. Holds no state of its own: what carriers know is the register's."""
 
-    name = "tencent"
+    name: VendorName = "tencent"
 
     def __init__(self, credentials: dict[str, str], register: Register) -> None:
         self._id = credentials["tencent_secret_id"]
         self._key = credentials["tencent_secret_key"]
         self._register = register
         self.knobs = Knobs()
+
+    def speaks(self, received: Received) -> bool:
+        headers = received.headers
+        return "X-TC-Action" in headers or headers.get("Authorization", "").startswith("TC3-")
 
     def read(self, received: Received) -> Call:
         action = received.headers.get("X-TC-Action", "")
@@ -95,7 +112,9 @@ class Tencent:
             today=datetime.fromtimestamp(call.received.at, _SHANGHAI).date(),
             settle_days=self.knobs.settle_days,
         )
-        return _result(ruling, detailed=ask.get("VerifyMode") == "1")
+        result, detail = RESULTS[ruling.found]
+        detailed = ask.get("VerifyMode") == "1"
+        return _result(result, detail if detailed else "", ruling.carrier)
 
     def excuse(self, kind: FaultKind, _call: Call, /) -> Reply:
         match kind:
@@ -105,13 +124,13 @@ class Tencent:
                     "The requests of one second exceed the limit.",
                 )
             case FaultKind.MAINTENANCE:
-                return _result(Ruling("-11"), detailed=False)
+                return _result("-11")
             case FaultKind.AUTH:
                 return _error("AuthFailure.SecretIdNotFound", "The SecretId is not found.")
             case FaultKind.ARREARS:
                 return _error("UnauthorizedOperation.Arrears", "账号已欠费。")
             case _:
-                return _result(Ruling("-77"), detailed=False)
+                return _result("-77")
 
     def _refusal(self, call: Call) -> Reply | None:
         received = call.received
@@ -149,15 +168,15 @@ def _parameter_error(action: str, parameters: dict[str, Any]) -> Reply | None:
     return None
 
 
-def _result(ruling: Ruling, *, detailed: bool) -> Reply:
+def _result(result: str, detail: str = "", carrier: Lane | None = None) -> Reply:
     response = {
-        "Result": ruling.result,
-        "Description": _DESCRIPTIONS.get(ruling.result, "未知结果"),
-        "Isp": _ISP.get(ruling.carrier, "") if ruling.carrier else "",
-        "ResultDetail": ruling.detail if detailed else "",
+        "Result": result,
+        "Description": _DESCRIPTIONS.get(result, "未知结果"),
+        "Isp": _ISP.get(carrier, "") if carrier else "",
+        "ResultDetail": detail,
         "RequestId": str(uuid4()),
     }
-    return Reply(200, dump({"Response": response}), code=ruling.result, billed=ruling.billed)
+    return Reply(200, dump({"Response": response}), code=result, billed=result in _BILLED)
 
 
 def _error(code: str, message: str) -> Reply:

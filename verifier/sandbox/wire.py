@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from verifier.sandbox.faults import FaultKind
+from verifier.sandbox.faults import FaultKind, VendorName
+from verifier.sandbox.knobs import Knobs
 
 JSON = "application/json"
 
@@ -34,7 +35,7 @@ class Call:
     ``problem`` is set when the parameters could not be read at all; the vendor then answers it.
     """
 
-    vendor: str
+    vendor: VendorName
     action: str
     received: Received
     parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -59,7 +60,12 @@ class Reply:
 class Vendor(Protocol):
     """One vendor's wire format."""
 
-    name: str
+    name: VendorName
+    knobs: Knobs
+
+    def speaks(self, received: Received) -> bool:
+        """Whether this request is meant for this vendor."""
+        ...
 
     def read(self, received: Received) -> Call:
         """Read a request. Never raises: what cannot be read becomes ``problem``."""

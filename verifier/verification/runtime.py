@@ -30,12 +30,7 @@ class Runtime:
 
     def names_for(self, lane: Lane) -> list[str]:
         """The configured providers of a lane, preferred first."""
-        of_lane = [
-            (row.preference, name)
-            for name, row in self.config.providers.items()
-            if lane in row.lanes
-        ]
-        return [name for _, name in sorted(of_lane)]
+        return self.config.providers_of(lane)
 
     def longest_call(self) -> float:
         """Seconds the slowest provider's call may take."""

@@ -43,7 +43,7 @@ def configuration_checks() -> Iterator[Check]:
 def _secrets(current: Config) -> Iterator[Check]:
     references: list[tuple[str, tuple[str, ...]]] = []
     for name, provider in current.providers.items():
-        references.append((f"provider {name}", (provider.secret_id, provider.secret_key)))
+        references.append((f"provider {name}", provider.secrets()))
     for name, gateway in current.gateways.items():
         references.append((f"gateway {name}", (gateway.key_id, gateway.key_secret)))
     if current.callbacks.broker_url is not None:
@@ -96,16 +96,28 @@ def _lanes(current: Config) -> Iterator[Check]:
             "writes one for the sandbox.",
         )
         return
-    covered = {lane for row in current.providers.values() for lane in row.lanes}
-    bare = [str(lane) for lane in Lane if lane not in covered]
+    ways = {lane: _ways(current, lane) for lane in Lane}
+    bare = [str(lane) for lane, vendors in ways.items() if not vendors]
+    single = [f"{lane} ({next(iter(v))})" for lane, v in ways.items() if len(v) == 1]
     if bare:
         yield warn(
             "lanes",
             f"no provider for {', '.join(bare)}: such numbers settle UNSUPPORTED_NUMBER",
             "Add a provider for them if your contract has one.",
         )
-    else:
-        yield ok("lanes", "every lane has a provider")
+    if single:
+        yield warn(
+            "second ways",
+            f"only one way to {', '.join(single)}: while it is away, their users wait",
+            "Add a provider of another vendor that reaches them (docs/how-to.md).",
+        )
+    if not bare and not single:
+        yield ok("lanes", "every lane has two independent ways")
+
+
+def _ways(current: Config, lane: Lane) -> set[str]:
+    """The vendors that reach a lane: two APIs of one vendor fail together."""
+    return {current.providers[name].vendor for name in current.providers_of(lane)}
 
 
 def _gateways(current: Config) -> Check:

@@ -6,99 +6,45 @@ when a provider is built. Unknown keys are refused with the nearest known name.
 
 from __future__ import annotations
 
-import difflib
-import ipaddress
-import os
 import re
 import tomllib
-from collections.abc import Mapping
 from datetime import time
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from verifier.config.common import Endpoint, SecretRef, Strict, Url, resolve_secret
+from verifier.config.explain import explain, syntax_fault
+from verifier.config.providers import AnyProvider, ProviderConfig
 from verifier.errors import ConfigError
 from verifier.events import CELERY, Event
-from verifier.outcomes import Lane
+from verifier.outcomes import Check, Lane
 from verifier.settings import settings
 
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _check_secret_reference(value: str) -> str:
-    if not value.startswith(("env:", "file:")):
-        raise ValueError('a secret must be a reference: "env:NAME" or "file:/path/to/secret"')
-    return value
-
-
-SecretRef = Annotated[str, AfterValidator(_check_secret_reference)]
-
-
-def resolve_secret(reference: str) -> str:
-    """The secret that ``env:NAME`` or ``file:/path`` points to. Raises ConfigError if absent."""
-    scheme, _, rest = reference.partition(":")
-    if scheme == "env":
-        value = os.environ.get(rest)
-        if not value:
-            raise ConfigError(
-                f"The environment variable {rest} is not set.",
-                fix=f"Export {rest}, or change the reference in the configuration file.",
-            )
-        return value
-    try:
-        return Path(rest).read_text("utf-8").strip()
-    except OSError as error:
-        raise ConfigError(
-            f"The secret file {rest} cannot be read ({error.strerror}).",
-            fix="Create it with mode 0600, readable by the account of the workers.",
-        ) from error
+__all__ = [
+    "AuditConfig",
+    "CallbackConfig",
+    "Config",
+    "GatewayConfig",
+    "ProviderConfig",
+    "ReminderConfig",
+    "SecretRef",
+    "WebhookConfig",
+    "config",
+    "load",
+    "resolve_secret",
+]
 
 
-class ProviderConfig(_Strict):
-    """``[providers.NAME]``: an API that verifies numbers of some lanes."""
-
-    kind: Literal["tencent"]
-    action: Literal[
-        "PhoneVerification",
-        "PhoneVerificationCMCC",
-        "PhoneVerificationCUCC",
-        "PhoneVerificationCTCC",
-    ] = "PhoneVerification"
-    endpoint: str = "https://faceid.tencentcloudapi.com"
-    secret_id: SecretRef
-    secret_key: SecretRef
-    lanes: tuple[Lane, ...]
-    preference: int = Field(1, ge=1, le=99, description="lower is asked first")
-    qps: float = Field(20.0, gt=0, le=100_000)
-    timeout: float = Field(8.0, gt=0, le=30, description="total deadline of a call, seconds")
-    connect_timeout: float = Field(2.0, gt=0, le=10)
-    detailed: bool = Field(False, description="VerifyMode 1: says which element differs, dearer")
-
-    @field_validator("endpoint")
-    @classmethod
-    def _https(cls, value: str) -> str:
-        return _check_endpoint(value)
-
-
-class GatewayConfig(_Strict):
+class GatewayConfig(Strict):
     """``[gateways.NAME]``: an API that reaches a person."""
 
     kind: Literal["jpush", "aliyun_sms"]
-    endpoint: str = ""
+    endpoint: Endpoint | Literal[""] = ""
     key_id: SecretRef
     key_secret: SecretRef
     qps: float = Field(20.0, gt=0, le=100_000)
@@ -111,11 +57,6 @@ class GatewayConfig(_Strict):
         description="SMS: template name and locale → the vendor's template code",
     )
 
-    @field_validator("endpoint")
-    @classmethod
-    def _https(cls, value: str) -> str:
-        return _check_endpoint(value) if value else value
-
     @model_validator(mode="after")
     def _complete(self) -> GatewayConfig:
         if self.kind == "aliyun_sms" and not (self.sign_name and self.templates):
@@ -123,26 +64,10 @@ class GatewayConfig(_Strict):
         return self
 
 
-def _check_endpoint(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
-        raise ValueError("must be https:// (plain http only to 127.0.0.1)")
-    if not parts.hostname or parts.username is not None or parts.fragment:
-        raise ValueError("must be a URL with a host, without a user name and a fragment")
-    return value.rstrip("/")
-
-
-def _is_loopback(host: str | None) -> bool:
-    try:
-        return ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-class WebhookConfig(_Strict):
+class WebhookConfig(Strict):
     """``[webhooks.NAME]``: a service that is told what became of things."""
 
-    url: str
+    url: Url
     secret: SecretRef = Field(description="whsec_ and base64, shared with the receiver")
     previous_secret: SecretRef | None = Field(
         None, description="signed with too, while receivers change over"
@@ -155,19 +80,13 @@ class WebhookConfig(_Strict):
     give_up_hours: float = Field(72.0, ge=0.01, le=8760)
     ca_file: str | None = Field(None, description="certificate authorities, instead of public ones")
 
-    @field_validator("url")
-    @classmethod
-    def _https(cls, value: str) -> str:
-        _check_endpoint(value)
-        return value
-
     @property
     def subscribed(self) -> tuple[Event, ...]:
         """The events it is told."""
         return self.events or tuple(Event)
 
 
-class CallbackConfig(_Strict):
+class CallbackConfig(Strict):
     """``[callbacks]``: how tasks that callers name reach their applications."""
 
     broker_url: SecretRef | None = Field(None, description="unset: our own broker")
@@ -189,7 +108,7 @@ class CallbackConfig(_Strict):
         return url
 
 
-class EngineConfig(_Strict):
+class EngineConfig(Strict):
     """``[engine]``: how the drain works. Seconds unless named otherwise."""
 
     threads: int = Field(16, ge=1, le=256, description="calls in flight per worker process")
@@ -206,7 +125,7 @@ class EngineConfig(_Strict):
     interactive_share: float = Field(0.1, gt=0, lt=1, description="of every provider's rate")
 
 
-class ReminderConfig(_Strict):
+class ReminderConfig(Strict):
     """``[reminders]``: whom we may reach, when, and with which links."""
 
     enabled: bool = True
@@ -228,7 +147,7 @@ class ReminderConfig(_Strict):
         return self
 
 
-class AuditConfig(_Strict):
+class AuditConfig(Strict):
     """``[audit]``: what the nightly scan re-queues. Days are calendar days unless named."""
 
     recheck_verified_days: int = Field(180, ge=1)
@@ -236,20 +155,83 @@ class AuditConfig(_Strict):
     recheck_inactive_days: int = Field(7, ge=1)
 
 
-class TimetableConfig(_Strict):
+class LaneConfig(Strict):
+    """``[lanes.LANE]``: which of its providers is asked first. Without it: by preference."""
+
+    order: tuple[str, ...] = Field((), description="asked in this order")
+    weights: dict[str, Annotated[float, Field(gt=0, le=1000)]] = Field(
+        default_factory=dict, description="asked first in these shares, each user always the same"
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> LaneConfig:
+        if self.order and self.weights:
+            raise ValueError("it has an order and weights: one of them decides who is asked first")
+        return self
+
+
+class StatusCheckConfig(Strict):
+    """``[checks.status]``: before a mismatch is told, whether the number is dead.
+
+    Unicom's empty and cancelled numbers are answered like a mismatch (dytns, documented).
+    """
+
+    enabled: bool = True
+    lanes: tuple[Lane, ...] = (Lane.CUCC,)
+    daily_cap: int = Field(10_000, ge=0, description="calls a business day, all users together")
+
+
+class RecycledCheckConfig(Strict):
+    """``[checks.recycled]``: whether the number of somebody who matched before changed hands."""
+
+    enabled: bool = True
+    daily_cap: int = Field(10_000, ge=0)
+
+
+class CarrierCheckConfig(Strict):
+    """``[checks.carrier]``: who carries a number now, since the segment is only a guess."""
+
+    enabled: bool = True
+    when: Literal["no_record", "first"] = Field(
+        "no_record", description="after an answer that porting may explain, or before any call"
+    )
+    fresh_days: int = Field(7, ge=1, le=90, description="a look-up is believed for so long")
+    daily_cap: int = Field(10_000, ge=0)
+
+
+class ChecksConfig(Strict):
+    """``[checks]``: the optional questions beside a verification. Each can be turned off."""
+
+    status: StatusCheckConfig = StatusCheckConfig()
+    recycled: RecycledCheckConfig = RecycledCheckConfig()
+    carrier: CarrierCheckConfig = CarrierCheckConfig()
+
+
+class BudgetConfig(Strict):
+    """``[budget]``: what may be spent. A call that could go beyond it is not begun."""
+
+    per_batch: Annotated[Decimal, Field(gt=0, decimal_places=6)] | None = None
+    per_month: Annotated[Decimal, Field(gt=0, decimal_places=6)] | None = None
+    currency: str = Field("CNY", pattern="^[A-Z]{3}$")
+
+
+class TimetableConfig(Strict):
     """``[timetable]``: business times of the daily jobs, overriding ``beat_schedule.py``."""
 
     audit: time | None = None
     reminders_plan: time | None = None
 
 
-class Config(_Strict):
+class Config(Strict):
     business_time_zone: str = "Asia/Shanghai"
-    providers: dict[str, ProviderConfig] = Field(default_factory=dict)
+    providers: dict[str, AnyProvider] = Field(default_factory=dict)
     gateways: dict[str, GatewayConfig] = Field(default_factory=dict)
     webhooks: dict[str, WebhookConfig] = Field(default_factory=dict)
     callbacks: CallbackConfig = CallbackConfig()
     engine: EngineConfig = EngineConfig()
+    lanes: dict[Lane, LaneConfig] = Field(default_factory=dict)
+    checks: ChecksConfig = ChecksConfig()
+    budget: BudgetConfig = BudgetConfig()
     reminders: ReminderConfig = ReminderConfig()
     audit: AuditConfig = AuditConfig()
     timetable: TimetableConfig = TimetableConfig()
@@ -285,6 +267,49 @@ class Config(_Strict):
             )
         return self
 
+    @model_validator(mode="after")
+    def _lanes_name_their_providers(self) -> Config:
+        for lane, row in self.lanes.items():
+            for name in (*row.order, *row.weights):
+                if name not in self.providers or lane not in self.providers[name].lanes:
+                    raise ValueError(f"lanes.{lane} names {name!r}, which is no provider of it")
+        return self
+
+    @model_validator(mode="after")
+    def _one_currency_for_a_budget(self) -> Config:
+        if self.budget.per_batch is None and self.budget.per_month is None:
+            return self
+        for name, row in self.providers.items():
+            if row.currency != self.budget.currency:
+                raise ValueError(
+                    f"the budget is in {self.budget.currency}, and provider {name} is paid in "
+                    f"{row.currency}: sums of both mean nothing"
+                )
+        return self
+
+    def providers_of(self, lane: Lane) -> list[str]:
+        """The providers that verify the lane's numbers, the one to be asked first at the front.
+
+        Those that ``[lanes.LANE] order`` names come first; the rest follow by preference and name.
+        """
+        order = self.lanes[lane].order if lane in self.lanes else ()
+        place = {name: number for number, name in enumerate(order)}
+        of_lane = [
+            (place.get(name, len(place)), row.preference, name)
+            for name, row in self.providers.items()
+            if lane in row.lanes
+        ]
+        return [name for *_, name in sorted(of_lane)]
+
+    def checkers_of(self, check: Check, lane: Lane) -> list[str]:
+        """The providers that answer ``check`` about the lane's numbers, preferred first."""
+        found = [
+            (row.preference, name)
+            for name, row in self.providers.items()
+            if check in row.checks and lane in row.check_lanes
+        ]
+        return [name for _, name in sorted(found)]
+
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.business_time_zone)
@@ -313,7 +338,7 @@ def load(path: Path) -> Config:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(
-            f"The configuration file {path} is not TOML:\n  {_syntax_fault(error, text)}",
+            f"The configuration file {path} is not TOML:\n  {syntax_fault(error, text)}",
             fix="Mend that line: text stands in quotes, a list in [ ], a table begins with "
             "[its.name]. `verifier config check` says when all is well.",
         ) from error
@@ -321,84 +346,10 @@ def load(path: Path) -> Config:
         return Config.model_validate(document)
     except ValidationError as error:
         raise ConfigError(
-            f"The configuration file {path} is wrong:\n" + "\n".join(_explain(error, path)),
+            f"The configuration file {path} is wrong:\n"
+            + "\n".join(explain(error, text, document, Config)),
             fix="Mend the keys above; `verifier config check` says when all is well.",
         ) from error
-
-
-def _syntax_fault(error: tomllib.TOMLDecodeError, text: str) -> str:
-    """The line first, as :func:`_explain` has it; tomllib names none at the end of the file."""
-    message, _, place = str(error).rpartition(" (at ")
-    found = re.fullmatch(r"line (\d+), column (\d+)\)", place)
-    if found is not None:
-        return f"line {found[1]}, column {found[2]}: {message}"
-    return f"line {max(1, len(text.splitlines()))}: {message or error} (at the end of the file)"
-
-
-def _explain(error: ValidationError, path: Path) -> list[str]:
-    text = path.read_text("utf-8").splitlines()
-    lines = []
-    for item in error.errors():
-        keys = [part for part in item["loc"] if isinstance(part, str)]
-        if item["type"] == "extra_forbidden":
-            message = "unknown key" + _did_you_mean(keys)
-        else:
-            message = _in_words(item, keys)
-        lines.append(f"  line {_line_of(keys, text)}: {'.'.join(keys)}: {message}")
-    return lines
-
-
-def _in_words(item: Mapping[str, Any], keys: list[str]) -> str:
-    """What is wrong with a value, in the terms of TOML. The value itself is never repeated."""
-    match item["type"]:
-        case "tuple_type":
-            return f'must be a list: {keys[-1]} = ["...", "..."]'
-        case "model_type" | "dict_type" if len(keys) <= 2 and keys[0] in _NAMED:
-            return f"must be a table: write [{keys[0]}.NAME] above the keys of one of them"
-        case "model_type" | "dict_type":
-            return f"must be a table: write [{'.'.join(keys)}] above its keys"
-        case "missing":
-            return "is missing"
-        case "enum" | "literal_error":
-            expected = item["ctx"]["expected"]
-            known = re.findall(r"'([^']*)'", expected)
-            near = difflib.get_close_matches(str(item["input"]), known, n=1, cutoff=0.5)
-            return f"must be {expected}" + (f"; did you mean {near[0]!r}?" if near else "")
-    message: str = item["msg"]
-    return message.removeprefix("Value error, ").replace("Input should be", "must be")
-
-
-#: The tables that hold one table a name.
-_NAMED = ("providers", "gateways", "webhooks")
-
-
-def _did_you_mean(keys: list[str]) -> str:
-    models: dict[str, type[BaseModel]] = {
-        "providers": ProviderConfig,
-        "gateways": GatewayConfig,
-        "webhooks": WebhookConfig,
-        "callbacks": CallbackConfig,
-        "engine": EngineConfig,
-        "reminders": ReminderConfig,
-        "audit": AuditConfig,
-        "timetable": TimetableConfig,
-    }
-    model = models.get(keys[0], Config) if len(keys) > 1 else Config
-    near = difflib.get_close_matches(keys[-1], list(model.model_fields), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def _line_of(keys: list[str], text: list[str]) -> int:
-    """The line of the last key that can be found, walking down the tables; 1 if none can."""
-    found, start = 1, 0
-    for key in keys:
-        for number in range(start, len(text)):
-            stripped = text[number].strip()
-            is_table = stripped.startswith("[") and key in stripped.strip("[]").split(".")
-            if is_table or stripped.split("=")[0].strip() == key:
-                found, start = number + 1, number
-                break
-    return found
 
 
 @cache

@@ -1,0 +1,76 @@
+"""What the tables of the configuration have in common: strictness, secrets, endpoints."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from verifier.errors import ConfigError
+
+
+class Strict(BaseModel):
+    """A table whose unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _check_secret_reference(value: str) -> str:
+    if not value.startswith(("env:", "file:")):
+        raise ValueError('a secret must be a reference: "env:NAME" or "file:/path/to/secret"')
+    return value
+
+
+#: ``env:NAME`` or ``file:/path``: secrets never stand in the file.
+SecretRef = Annotated[str, AfterValidator(_check_secret_reference)]
+
+
+def resolve_secret(reference: str) -> str:
+    """The secret that ``env:NAME`` or ``file:/path`` points to. Raises ConfigError if absent."""
+    scheme, _, rest = reference.partition(":")
+    if scheme == "env":
+        value = os.environ.get(rest)
+        if not value:
+            raise ConfigError(
+                f"The environment variable {rest} is not set.",
+                fix=f"Export {rest}, or change the reference in the configuration file.",
+            )
+        return value
+    try:
+        return Path(rest).read_text("utf-8").strip()
+    except OSError as error:
+        raise ConfigError(
+            f"The secret file {rest} cannot be read ({error.strerror}).",
+            fix="Create it with mode 0600, readable by the account of the workers.",
+        ) from error
+
+
+def _check_endpoint(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
+        raise ValueError("must be https:// (plain http only to 127.0.0.1)")
+    if not parts.hostname or parts.username is not None or parts.fragment:
+        raise ValueError("must be a URL with a host, without a user name and a fragment")
+    return value.rstrip("/")
+
+
+def _is_loopback(host: str | None) -> bool:
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_url(value: str) -> str:
+    _check_endpoint(value)
+    return value
+
+
+#: The beginning of a vendor's URLs, without a slash at the end; plain HTTP only to this machine.
+Endpoint = Annotated[str, AfterValidator(_check_endpoint)]
+#: One URL, as it stands; plain HTTP only to this machine.
+Url = Annotated[str, AfterValidator(_check_url)]

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from functools import cache
 from itertools import count
 from typing import Any, Final
@@ -177,6 +178,7 @@ def submit(
     deadline_hours: int | None = None,
     notify: str | None = None,
     notify_queue: str | None = None,
+    budget: Decimal | float | str | None = None,
 ) -> Submitted:
     """Ask for the verification of one user or a million, once per (``caller``, ``key``).
 
@@ -188,6 +190,9 @@ def submit(
 
     ``notify``: the name of a Celery task of yours, sent to ``notify_queue`` ("celery" by default)
     when the batch is done, at least once; its id is the same each time.
+
+    ``budget``: what the batch's calls may cost at most, in the configured currency ("[budget]
+    per_batch" if None). When it is used up the batch is paused, and nobody of it is called.
     """
     request = submission.request_of(
         references=references,
@@ -198,6 +203,7 @@ def submit(
         deadline_hours=deadline_hours,
         notify=notify,
         notify_queue=notify_queue,
+        budget=budget,
     )
     return submission.submit(caller, key, request)
 

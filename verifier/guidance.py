@@ -52,6 +52,7 @@ class WaitingReason(enum.StrEnum):
     NO_PROVIDER = "no_provider"
     QUARANTINED = "quarantined"
     NEXT_DAY = "next_day"
+    BUDGET = "budget"  # what may be spent this month is spent
 
 
 @dataclass(frozen=True, slots=True)

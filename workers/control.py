@@ -40,6 +40,7 @@ def submit(
     deadline_hours: int | None = None,
     notify: str | None = None,
     notify_queue: str | None = None,
+    budget: str | float | None = None,
     **_newer: Any,
 ) -> dict[str, Any]:
     """Make or resume the batch of (caller, key). Repeat it until the batch is visible."""
@@ -54,6 +55,7 @@ def submit(
         deadline_hours=deadline_hours,
         notify=notify,
         notify_queue=notify_queue,
+        budget=budget,
     )
     done = submission.submit(caller, key, request)
     return {

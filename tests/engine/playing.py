@@ -156,7 +156,8 @@ LAWS: Final = {
     """,
     "at most two calls that cost money a person and day": f"""
         SELECT min(a.id) FROM verifier.attempts a JOIN verifier.users u ON u.id = a.user_id
-         WHERE a.state IN ('started', 'lost') OR (a.state = 'completed' AND a.billed <> 'no')
+         WHERE a.purpose = 'verify' AND (a.state IN ('started', 'lost')
+               OR (a.state = 'completed' AND a.billed <> 'no'))
          GROUP BY u.id_number_index, {_DAY} HAVING count(*) > 2
     """,  # noqa: S608 - constants only
     "nobody is dropped from a batch": """
@@ -204,8 +205,8 @@ LAWS: Final = {
           FULL JOIN (
                SELECT u.id_number_index AS person, {_DAY} AS day, count(*) AS number
                  FROM verifier.attempts a JOIN verifier.users u ON u.id = a.user_id
-                WHERE a.state IN ('started', 'lost')
-                   OR (a.state = 'completed' AND a.billed <> 'no')
+                WHERE a.purpose = 'verify' AND (a.state IN ('started', 'lost')
+                      OR (a.state = 'completed' AND a.billed <> 'no'))
                 GROUP BY 1, 2) c USING (person, day)
          WHERE s.number IS DISTINCT FROM c.number
     """,  # noqa: S608 - constants only

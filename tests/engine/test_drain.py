@@ -20,6 +20,7 @@ from verifier.sandbox.people import Fate
 from verifier.store import billing, claims, lanes, providers, records, turns
 from verifier.store.engine import transaction
 from verifier.verification.claim import close_lane
+from verifier.verification.route import NoneAvailable
 from verifier.verification.runtime import new_token
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -417,7 +418,7 @@ def test_a_provider_resumed_during_a_drain_is_not_shut_out_again(world: World) -
     world.people(1)
     _submit(world)
     with transaction() as connection:
-        close_lane(connection, world.runtime, Lane.CMCC)
+        close_lane(connection, world.runtime, Lane.CMCC, NoneAvailable(None, "provider_down"))
     assert world.one("SELECT not_before FROM verifier.lanes WHERE lane = 'cmcc'").not_before is None
 
 

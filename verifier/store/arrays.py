@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from decimal import Decimal
 from typing import Final
 
 _ESCAPES: Final = {ord("\\"): "\\\\", ord('"'): '\\"'}
 
 
-def of_numbers(values: Iterable[int | None]) -> str:
-    """For ``smallint[]``, ``int[]`` and ``bigint[]``."""
+def of_numbers(values: Iterable[int | Decimal | None]) -> str:
+    """For ``smallint[]``, ``int[]``, ``bigint[]`` and ``numeric[]``."""
     return "{" + ",".join(map(str, values)).replace("None", "NULL") + "}"
 
 

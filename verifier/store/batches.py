@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, Row, text
@@ -23,18 +24,20 @@ def create(
     label: str | None,
     rerun_of: int | None,
     notify: tuple[str, str] | None = None,
+    budget: Decimal | None = None,
 ) -> tuple[Row[Any], bool]:
     """The batch of (caller, key), and whether this call made it. The caller compares digests.
 
-    ``notify``: the task and the queue that are told when it is done.
+    ``notify``: the task and the queue that are told when it is done. ``budget``: what its calls may
+    cost, if not what is configured.
     """
     made = connection.execute(
         text("""
             INSERT INTO verifier.batches (caller, idempotency_key, request_digest, selection,
                                           priority, deadline_hours, label, rerun_of,
-                                          notify_task, notify_queue)
+                                          notify_task, notify_queue, budget)
             VALUES (:caller, :key, :digest, CAST(:selection AS jsonb), :priority, :hours, :label,
-                    :rerun_of, :task, :queue)
+                    :rerun_of, :task, :queue, :budget)
             ON CONFLICT (caller, idempotency_key) DO NOTHING RETURNING id
         """),
         {
@@ -48,6 +51,7 @@ def create(
             "rerun_of": rerun_of,
             "task": notify[0] if notify else None,
             "queue": notify[1] if notify else None,
+            "budget": budget,
         },
     ).scalar_one_or_none()
     row = connection.execute(

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, text
 
 from verifier.outcomes import Lane
-from verifier.store import arrays, billing
+from verifier.store import arrays, billing, spending
 
 #: Present at so many crashes a row is worked on alone, and at the next one it is quarantined: what
 #: kills its worker takes others down with it twice at most.
@@ -28,7 +29,8 @@ _CANDIDATE: Final = """
     SELECT o.id, o.user_id, o.lane, u.lane AS user_lane, nullif(o.history, '[]') AS history,
            o.attempts, o.crashes, o.attempt_id, o.attempt_started_at, u.platform,
            u.reference, u.version, u.phone, u.name, u.name_raw, u.id_number, u.id_number_index,
-           (SELECT verifier.verifier_now()) AS now
+           o.payer, u.status = 'verified' OR u.detail = 'RECYCLED' AS matched_before, u.bound_at,
+           u.checked_at, u.carrier_seen_at, (SELECT verifier.verifier_now()) AS now
       FROM verifier.open_verifications o JOIN verifier.users u ON u.id = o.user_id
 """
 
@@ -90,13 +92,21 @@ def lock_one(connection: Connection, verification_id: int) -> Sequence[Row[Any]]
 
 
 class NewAttempt(NamedTuple):
-    """A call about to be made, written down before it."""
+    """A call about to be made, written down before it.
+
+    ``purpose``: ``verify`` or a check's name. ``price``: of a billed answer, in ``currency``; None
+    where it costs nothing. ``payer``: the batch whose budget it is charged to.
+    """
 
     verification_id: int
     user_id: int
     data_version: int
     provider: str
     lane: Lane
+    purpose: str = "verify"
+    price: Decimal | None = None
+    currency: str | None = None
+    payer: int | None = None
 
 
 def write_claims(
@@ -110,12 +120,16 @@ def write_claims(
             WITH planned AS (
               SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:users AS bigint[]),
                                    CAST(:versions AS int[]), CAST(:providers AS text[]),
-                                   CAST(:lanes AS text[]))
-                AS p (id, user_id, version, provider, lane)
+                                   CAST(:lanes AS text[]), CAST(:purposes AS text[]),
+                                   CAST(:prices AS numeric[]), CAST(:currencies AS text[]),
+                                   CAST(:payers AS bigint[]))
+                AS p (id, user_id, version, provider, lane, purpose, price, currency, payer)
             ), written AS (
               INSERT INTO verifier.attempts
-                     (started_at, verification_id, user_id, data_version, provider, lane)
-              SELECT (SELECT verifier.verifier_now()), id, user_id, version, provider, lane
+                     (started_at, verification_id, user_id, data_version, provider, lane, purpose,
+                      price, currency, payer)
+              SELECT (SELECT verifier.verifier_now()), id, user_id, version, provider, lane,
+                     purpose, price, currency, payer
                 FROM planned
               RETURNING id, started_at, user_id
             )
@@ -132,6 +146,10 @@ def write_claims(
             "versions": arrays.of_numbers(p.data_version for p in planned),
             "providers": arrays.of_texts(p.provider for p in planned),
             "lanes": arrays.of_texts(p.lane for p in planned),
+            "purposes": arrays.of_texts(p.purpose for p in planned),
+            "prices": arrays.of_numbers(p.price for p in planned),
+            "currencies": arrays.of_texts(p.currency for p in planned),
+            "payers": arrays.of_numbers(p.payer for p in planned),
             "token": token,
             "lease": lease_seconds,
         },
@@ -193,21 +211,26 @@ def release(
             "quarantine": quarantine,
         },
     ).all()
-    connection.execute(
+    unasked = connection.execute(
         text("""
             UPDATE verifier.attempts a
                SET state = 'released', completed_at = verifier.verifier_now()
               FROM unnest(CAST(:ids AS bigint[]), CAST(:started AS timestamptz[]))
                    AS r (id, started)
              WHERE a.id = r.id AND a.started_at = r.started AND a.state = 'started'
+            RETURNING a.verification_id, a.user_id, a.started_at, a.purpose, a.price, a.payer
         """),
         {
             "ids": [row.attempt_id for row in rows],
             "started": [row.attempt_started_at for row in rows],
         },
+    ).all()
+    billing.free_billed_slots(
+        connection,
+        [(a.verification_id, a.user_id, a.started_at) for a in unasked if a.purpose == "verify"],
+        zone,
     )
-    unasked = [(row.id, row.user_id, row.attempt_started_at) for row in rows]
-    billing.free_billed_slots(connection, unasked, zone)
+    spending.give_back(connection, unasked, zone)
     return len(rows)
 
 
@@ -245,7 +268,9 @@ def release_expired(connection: Connection, zone: str, limit: int = 1000) -> int
                  AND a.state = 'started'
               RETURNING a.user_id, jsonb_build_object(
                 'v', a.data_version, 'p', a.provider, 'o', 'TIMEOUT', 'd', 'LOST', 'b', 'maybe',
-                'day', CAST(a.started_at AT TIME ZONE :zone AS date)) AS entry
+                'day', CAST(a.started_at AT TIME ZONE :zone AS date))
+                || CASE a.purpose WHEN 'verify' THEN '{}'
+                        ELSE jsonb_build_object('c', a.purpose) END AS entry
             )
             UPDATE verifier.open_verifications o
                SET state = CASE WHEN o.crashes >= :suspect THEN 'quarantined' ELSE 'waiting' END,

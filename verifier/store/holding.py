@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Final
 
 from sqlalchemy import Connection, text
@@ -45,12 +46,33 @@ def pause(connection: Connection, batch_id: int, *, by: str, reason: str | None)
     return connection.execute(_OF_BATCH, {"batch": batch_id}).rowcount
 
 
-def resume(connection: Connection, batch_id: int) -> int:
-    """Let the batch's rows go on. Returns how many were released."""
+def resume(connection: Connection, batch_id: int, budget: Decimal | None = None) -> int:
+    """Let the batch's rows go on, with another ``budget`` if given. Returns how many were released.
+
+    Its rows that waited for money are due at once.
+    """
     connection.execute(
         text("""
-            UPDATE verifier.batches SET paused_at = NULL, paused_by = NULL, pause_reason = NULL
+            UPDATE verifier.batches SET paused_at = NULL, paused_by = NULL, pause_reason = NULL,
+                   budget = coalesce(CAST(:budget AS numeric), budget)
              WHERE id = :batch
+        """),
+        {"batch": batch_id, "budget": budget},
+    )
+    connection.execute(
+        text("UPDATE verifier.spending SET exhausted_at = NULL WHERE scope = 'batch:' || :batch"),
+        {"batch": str(batch_id)},
+    )
+    connection.execute(
+        text("""
+            WITH mine AS MATERIALIZED (
+              SELECT o.user_id FROM verifier.open_verifications o
+               WHERE o.payer = :batch AND o.state = 'waiting' AND o.reason = 'budget'
+               ORDER BY o.user_id FOR UPDATE OF o)
+            UPDATE verifier.open_verifications o
+               SET due_at = n.now, turn_at = verifier.turn_at(n.now, o.priority)
+              FROM mine, (SELECT verifier.verifier_now() AS now OFFSET 0) n
+             WHERE o.user_id = mine.user_id
         """),
         {"batch": batch_id},
     )

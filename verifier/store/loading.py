@@ -8,6 +8,7 @@ twice, whatever else settles or submits at the same time.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, TextClause, text
@@ -198,13 +199,15 @@ def load_chunk(
     size: int,
     *,
     deadline_hours: int = 24,
+    budget: Decimal | None = None,
     wait: bool = True,
 ) -> bool:
     """Open or join verifications for the next ``size`` items; whether items were left to load.
 
     One loader at a time holds the batch row; progress is committed with the chunk, so a loader
     that dies is resumed by anybody. Opens the batch when the last item is loaded.
-    ``deadline_hours`` is for a batch that asked for no deadline of its own. Without ``wait`` a
+    ``deadline_hours`` and ``budget`` are for a batch that asked for none of its own. Without
+    ``wait`` a
     batch that somebody else is loading is left to them.
     """
     batch = batches.lock(connection, batch_id, wait=wait)
@@ -232,7 +235,13 @@ def load_chunk(
         "hours": batch.deadline_hours or deadline_hours,
         "held": batch.paused_at is not None,
         "asked_at": batch.created_at,
+        "payer": batch_id if budget is not None or batch.budget is not None else None,
     }
+    if budget is not None and batch.budget is None:
+        connection.execute(
+            text("UPDATE verifier.batches SET budget = :budget WHERE id = :batch"),
+            {"batch": batch_id, "budget": budget},
+        )
     done = before = 0
     ways = _AT_FIRST
     while done < top.number:
@@ -262,10 +271,11 @@ def load_chunk(
 _OPEN: Final = """
     WITH n AS MATERIALIZED (SELECT verifier.verifier_now() AS now)
     INSERT INTO verifier.open_verifications
-           (user_id, id, lane, priority, due_at, turn_at, reason, deadline_at, held, created_at)
+           (user_id, id, lane, priority, due_at, turn_at, reason, deadline_at, held, created_at,
+            payer)
     SELECT i.user_id, i.verification_id, u.lane, :priority, n.now,
            verifier.turn_at(n.now, :priority), 'new', n.now + make_interval(hours => :hours), :held,
-           n.now
+           n.now, CAST(:payer AS bigint)
       FROM verifier.batch_items i
       JOIN verifier.users u ON u.id = i.user_id
      CROSS JOIN n
@@ -318,9 +328,13 @@ _JOIN: Final = """
     ), promoted AS (
       UPDATE verifier.open_verifications o
          SET priority = least(o.priority, :priority), held = o.held AND :held,
+             -- Who has no budget pays for all; who has one lets go on what another's is spent for.
+             payer = CASE WHEN CAST(:payer AS bigint) IS NULL THEN NULL
+                          WHEN o.held THEN :payer ELSE o.payer END,
              turn_at = verifier.turn_at(o.due_at, least(o.priority, :priority))
         FROM joined j WHERE o.user_id = j.user_id
-         AND (o.priority > :priority OR (o.held AND NOT :held))
+         AND (o.priority > :priority OR (o.held AND NOT :held)
+              OR (o.payer IS NOT NULL AND CAST(:payer AS bigint) IS NULL))
     )
     UPDATE verifier.batch_items i SET verification_id = j.id FROM joined j
      WHERE i.batch_id = :batch AND i.user_id = j.user_id

@@ -39,7 +39,7 @@ def promote(connection: Connection, user_id: int, *, priority: int) -> int | Non
     return connection.execute(
         text("""
             UPDATE verifier.open_verifications o
-               SET priority = least(o.priority, :priority), held = false,
+               SET priority = least(o.priority, :priority), held = false, payer = NULL,
                    state = CASE o.state WHEN 'quarantined' THEN 'waiting' ELSE o.state END,
                    crashes = CASE o.state WHEN 'quarantined' THEN 0 ELSE o.crashes END,
                    reason = CASE o.state WHEN 'quarantined' THEN 'new' ELSE o.reason END,

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
-from verifier.outcomes import Billed, Outcome
-from verifier.store import arrays
+from verifier.outcomes import Billed, Check, Fact, Lane, Outcome
+from verifier.store import arrays, spending
 from verifier.store.batches import tally_settled
 from verifier.store.billing import free_billed_slots
 
@@ -35,6 +35,8 @@ class CompletedAttempt(NamedTuple):
     request_id: str | None = None
     http_status: int | None = None
     milliseconds: int | None = None
+    fact: Fact | None = None
+    check: Check | None = None
 
 
 class Settled(NamedTuple):
@@ -56,7 +58,8 @@ class Settled(NamedTuple):
 class Returned(NamedTuple):
     """The verification goes on waiting: when it is due, why, and what was tried so far.
 
-    ``attempt_id`` as for :class:`Settled`.
+    ``attempt_id`` as for :class:`Settled`. ``carrier``: who carries the number of ``data_version``,
+    if that was looked up: the row goes on in its lane.
     """
 
     verification_id: int
@@ -65,6 +68,8 @@ class Returned(NamedTuple):
     reason: str
     history: tuple[dict[str, Any], ...]
     attempt_id: int | None = None
+    data_version: int = 0
+    carrier: Lane | None = None
 
 
 @dataclass(slots=True)
@@ -92,7 +97,7 @@ def record(connection: Connection, flush: Flush, zone: str) -> Recorded:
 
     ``zone``: of the business day, for the billed slots of calls that cost nothing.
     """
-    _complete_attempts(connection, flush.attempts, zone)
+    unbilled = _complete_attempts(connection, flush.attempts, zone)
     users = [row.user_id for row in flush.settled] + [row.user_id for row in flush.returned]
     held = _fence(connection, flush.token, users)
     final: list[Settled] = []
@@ -101,22 +106,30 @@ def record(connection: Connection, flush: Flush, zone: str) -> Recorded:
         found = _take(held, row)
         if found is not None:
             (final if row.data_version == found.version else outdated).append(row)
-    returned = [row for row in flush.returned if _take(held, row)]
+    returned: list[Returned] = []
+    for back in flush.returned:
+        found = _take(held, back)
+        if found is not None:
+            same = back.data_version == found.version
+            returned.append(back if same else back._replace(carrier=None))
     _settle(connection, final)
     _return(connection, returned)
+    _see_carriers(connection, [row for row in returned if row.carrier is not None])
     changed = _return_changed(connection, outdated)
     counts: dict[str, int] = {}
     for row in final:
         counts[row.outcome] = counts.get(row.outcome, 0) + 1
     lost = len(users) - len(final) - len(outdated) - len(returned)
+    spending.give_back(connection, unbilled, zone)  # locked last: see there
     return Recorded(counts, len(returned), changed, lost)
 
 
 def _complete_attempts(
     connection: Connection, attempts: Sequence[CompletedAttempt], zone: str
-) -> None:
+) -> Sequence[Row[Any]]:
+    """Returns those that were certainly not billed, and that this statement completed."""
     if not attempts:
-        return
+        return ()
     ordered = sorted(attempts, key=lambda attempt: attempt.id)
     unbilled = connection.execute(
         text("""
@@ -124,20 +137,22 @@ def _complete_attempts(
               UPDATE verifier.attempts a
                  SET state = 'completed', outcome = c.outcome, detail = c.detail, billed = c.billed,
                      code = c.code, request_id = c.request_id, http_status = c.http_status,
-                     milliseconds = c.milliseconds,
+                     milliseconds = c.milliseconds, fact = c.fact,
                      completed_at = (SELECT verifier.verifier_now())
                 FROM unnest(CAST(:ids AS bigint[]), CAST(:started AS timestamptz[]),
                             CAST(:outcomes AS text[]), CAST(:details AS text[]),
                             CAST(:billed AS text[]), CAST(:codes AS text[]),
                             CAST(:requests AS text[]), CAST(:statuses AS smallint[]),
-                            CAST(:milliseconds AS int[]))
+                            CAST(:milliseconds AS int[]), CAST(:facts AS text[]))
                      AS c (id, started_at, outcome, detail, billed, code, request_id, http_status,
-                           milliseconds)
+                           milliseconds, fact)
                WHERE a.id = c.id AND a.started_at = c.started_at
                  -- CASE: or the planner, taking such states for rare, would begin with them.
                  AND CASE WHEN a.state IN ('started', 'lost') THEN true ELSE false END
-              RETURNING a.verification_id, a.user_id, a.started_at, a.billed)
-            SELECT verification_id, user_id, started_at FROM completed WHERE billed = 'no'
+              RETURNING a.verification_id, a.user_id, a.started_at, a.billed, a.purpose, a.price,
+                        a.payer)
+            SELECT verification_id, user_id, started_at, purpose, price, payer
+              FROM completed WHERE billed = 'no'
         """),
         {
             "ids": arrays.of_numbers(a.id for a in ordered),
@@ -149,10 +164,18 @@ def _complete_attempts(
             "requests": arrays.of_texts(a.request_id for a in ordered),
             "statuses": arrays.of_numbers(a.http_status for a in ordered),
             "milliseconds": arrays.of_numbers(a.milliseconds for a in ordered),
+            "facts": arrays.of_texts(a.fact for a in ordered),
         },
-    )
+    ).all()
     # Only what this statement completed: a repeated flush must not free another attempt's slot.
-    free_billed_slots(connection, [tuple(row) for row in unbilled], zone)
+    # A check takes no slot, and frees none.
+    slots = [
+        (row.verification_id, row.user_id, row.started_at)
+        for row in unbilled
+        if row.purpose == "verify"
+    ]
+    free_billed_slots(connection, slots, zone)
+    return unbilled
 
 
 class _Held(NamedTuple):
@@ -205,7 +228,10 @@ _SETTLE: Final = text("""
     ), applied AS (
       UPDATE verifier.users u
          SET status = CASE s.outcome WHEN 'MATCHED' THEN 'verified' ELSE 'failed' END,
-             outcome = s.outcome, detail = s.detail, checked_at = (SELECT verifier.verifier_now())
+             outcome = s.outcome, detail = s.detail, checked_at = (SELECT verifier.verifier_now()),
+             -- Whoever was taken for its carrier knows nothing of the number: look it up anew.
+             carrier_seen_at = CASE WHEN s.outcome NOT IN ('NO_RECORD', 'UNSUPPORTED_NUMBER')
+                                    THEN u.carrier_seen_at END
         FROM settled s WHERE u.id = s.user_id AND s.outcome <> 'UNRESOLVED'
     ), closed AS (
       DELETE FROM verifier.open_verifications o USING settled s WHERE o.user_id = s.user_id
@@ -265,6 +291,30 @@ def _return(connection: Connection, rows: Sequence[Returned]) -> None:
     )
 
 
+def _see_carriers(connection: Connection, rows: Sequence[Returned]) -> None:
+    """Write down who carries the numbers of locked users, and move their rows to that lane."""
+    if not rows:
+        return
+    carriers = {
+        "users": arrays.of_numbers(row.user_id for row in rows),
+        "lanes": arrays.of_texts(row.carrier for row in rows),
+    }
+    for statement in (
+        """
+            UPDATE verifier.users u
+               SET lane = c.lane, carrier_seen_at = (SELECT verifier.verifier_now())
+              FROM unnest(CAST(:users AS bigint[]), CAST(:lanes AS text[])) AS c (id, lane)
+             WHERE u.id = c.id
+        """,
+        """
+            UPDATE verifier.open_verifications o SET lane = c.lane
+              FROM unnest(CAST(:users AS bigint[]), CAST(:lanes AS text[])) AS c (id, lane)
+             WHERE o.user_id = c.id AND o.lane <> c.lane
+        """,
+    ):
+        connection.execute(text(statement), carriers)
+
+
 def _return_changed(connection: Connection, rows: Sequence[Settled]) -> int:
     """Back to waiting, with a clean history: what was learned was about other data."""
     if not rows:
@@ -313,6 +363,8 @@ def earlier_answers(
             code=row.code,
             request_id=row.request_id,
             http_status=row.http_status,
+            fact=Fact(row.fact) if row.fact else None,
+            check=Check(row.purpose) if row.purpose != "verify" else None,
         )
         for row in rows
     }

@@ -23,6 +23,7 @@ from sqlalchemy import (
     Interval,
     LargeBinary,
     MetaData,
+    Numeric,
     PrimaryKeyConstraint,
     Sequence,
     SmallInteger,
@@ -37,7 +38,7 @@ from sqlalchemy.types import UserDefinedType
 
 from verifier.events import Event
 from verifier.guidance import WaitingReason
-from verifier.outcomes import RESULTS, UNRESOLVED, Billed, Lane, Outcome
+from verifier.outcomes import RESULTS, UNRESOLVED, Billed, Check, Fact, Lane, Outcome
 
 SCHEMA = "verifier"
 
@@ -76,6 +77,9 @@ def _now(name: str) -> Column[Any]:
 def _one_of(column: str, values: Any) -> str:
     return f"{column} IN ({', '.join(repr(str(v)) for v in values)})"
 
+
+#: Up to a hundred million, to the millionth.
+_MONEY = Numeric(14, 6)
 
 _LANES = tuple(Lane)
 _SETTLED = (*RESULTS, UNRESOLVED, "CANCELLED")
@@ -121,6 +125,7 @@ users = Table(
     Column("identity_digest", LargeBinary, nullable=False),
     Column("contact_digest", LargeBinary, nullable=False),
     Column("lane", Text, nullable=False),
+    _instant("carrier_seen_at"),
     Column("province", Text),
     Column("birth_decade", SmallInteger),
     Column("locale", Text, nullable=False, server_default=text("'zh'")),
@@ -151,7 +156,8 @@ users = Table(
     # version and no index (HOT), instead of five indexes, two of them at random places.
     postgresql_with={"fillfactor": "50"},
     comment="People to verify. phone … push_token are ciphertext; *_index are keyed blind indexes. "
-    "name_raw: the spelling as given, where the canonical one differs.",
+    "name_raw: the spelling as given, where the canonical one differs. lane: the carrier by "
+    "segment, or the one that was looked up at carrier_seen_at.",
 )
 
 batches = Table(
@@ -179,6 +185,7 @@ batches = Table(
     _instant("paused_at"),
     Column("paused_by", Text),
     Column("pause_reason", Text),
+    Column("budget", _MONEY),
     UniqueConstraint("caller", "idempotency_key"),
     CheckConstraint(_one_of("state", ("loading", "open", "done")), name="state"),
     CheckConstraint("(state = 'done') = (finished_at IS NOT NULL)", name="finished"),
@@ -186,6 +193,7 @@ batches = Table(
     CheckConstraint("total >= 0 AND unknown >= 0", name="counts"),
     CheckConstraint("deadline_hours BETWEEN 1 AND 8760", name="deadline_hours"),
     CheckConstraint("(notify_task IS NULL) = (notify_queue IS NULL)", name="notify"),
+    CheckConstraint("budget > 0", name="budget"),
     Index("batches_unfinished_idx", "id", postgresql_where=text("state <> 'done'")),
     comment="One request to verify many: loading, open, done. A key belongs to a caller.",
 )
@@ -242,6 +250,7 @@ open_verifications = Table(
     Column("attempt_id", BigInteger),
     _instant("attempt_started_at"),
     _now("created_at"),
+    Column("payer", BigInteger),
     UniqueConstraint("id"),
     CheckConstraint(_one_of("state", ("waiting", "claimed", "quarantined")), name="state"),
     CheckConstraint(
@@ -266,7 +275,8 @@ open_verifications = Table(
         "autovacuum_vacuum_threshold": "500",
         "autovacuum_vacuum_cost_delay": "0",
     },
-    comment="Open work. The primary key is the promise: at most one open verification per user.",
+    comment="Open work. The primary key is the promise: at most one open verification per user. "
+    "payer: the batch out of whose budget its calls are paid, if it has one.",
 )
 
 verifications = Table(
@@ -310,6 +320,11 @@ attempts = Table(
     Column("http_status", SmallInteger),
     Column("milliseconds", Integer),
     _instant("completed_at"),
+    Column("purpose", Text, nullable=False, server_default=text("'verify'")),
+    Column("fact", Text),
+    Column("price", _MONEY),
+    Column("currency", Text),
+    Column("payer", BigInteger),
     PrimaryKeyConstraint("id", "started_at"),
     CheckConstraint(_one_of("state", ("started", "completed", "released", "lost")), name="state"),
     CheckConstraint(_one_of("outcome", Outcome), name="outcome"),
@@ -321,10 +336,19 @@ attempts = Table(
     CheckConstraint(
         "(state IN ('completed', 'released')) = (completed_at IS NOT NULL)", name="ended"
     ),
+    CheckConstraint(_one_of("purpose", ("verify", *Check)), name="purpose"),
+    CheckConstraint(_one_of("fact", Fact), name="fact"),
+    CheckConstraint(
+        "(outcome IS NOT NULL AND outcome = 'CHECKED') = (fact IS NOT NULL) "
+        "AND (fact IS NULL OR purpose <> 'verify')",
+        name="checked_has_fact",
+    ),
+    CheckConstraint("(price IS NULL) = (currency IS NULL)", name="price"),
     Index(None, "verification_id"),
     postgresql_partition_by="RANGE (started_at)",
     comment="Calls to providers: written before the call, completed after it. 'lost': the worker "
-    "died, so whether the vendor was asked is unknown; 'released': it was not asked.",
+    "died, so whether the vendor was asked is unknown; 'released': it was not asked. purpose: "
+    "whose the number is (verify), or a check; price: of a billed answer, when the call was made.",
 )
 
 billed_slots = Table(
@@ -337,6 +361,27 @@ billed_slots = Table(
     PrimaryKeyConstraint("person", "day", "slot"),
     CheckConstraint("slot IN (1, 2)", name="two_a_day"),
     comment="At most two results that may be billed, per person (ID-number index) and day.",
+)
+
+spending = Table(
+    "spending",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("amount", _MONEY, nullable=False, server_default=text("0")),
+    _instant("exhausted_at"),
+    comment="What is spent or may still be (billed, maybe billed, under way) of each budget: "
+    "month:YYYY-MM, batch:ID. exhausted_at: a call was not begun for want of money.",
+)
+
+check_uses = Table(
+    "check_uses",
+    metadata,
+    Column("check_name", Text, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("used", Integer, nullable=False),
+    PrimaryKeyConstraint("check_name", "day"),
+    CheckConstraint(_one_of("check_name", Check), name="check_name"),
+    comment="How often each check was asked on a business day: its cap is taken from here.",
 )
 
 lanes = Table(

@@ -44,7 +44,7 @@ _TYPES: Final = {
 }
 _COLUMNS: Final = [(name, _TYPES.get(name, "bytea")) for name in SealedUser._fields]
 _CHANGING: Final = ", ".join(
-    f"{name} = s.{name}" for name, _ in _COLUMNS if name not in ("platform", "reference")
+    f"{name} = s.{name}" for name, _ in _COLUMNS if name not in ("platform", "reference", "lane")
 )
 
 
@@ -107,10 +107,12 @@ def update(connection: Connection, people: Sequence[SealedUser], *, identity_cha
     table = "changed_identities" if identity_changed else "changed_contacts"
     copy_to_temporary(connection, table, _COLUMNS, people)
     reset = (
-        ", version = u.version + 1, status = 'unverified', outcome = NULL, detail = NULL, "
-        "checked_at = NULL, data_changed_at = verifier.verifier_now()"
+        ", lane = s.lane, carrier_seen_at = NULL, version = u.version + 1, status = 'unverified', "
+        "outcome = NULL, detail = NULL, checked_at = NULL, "
+        "data_changed_at = verifier.verifier_now()"
         if identity_changed
-        else ""
+        # The segment suggests a lane; who was looked up knows better.
+        else ", lane = CASE WHEN u.carrier_seen_at IS NULL THEN s.lane ELSE u.lane END"
     )
     connection.execute(
         text(f"""
@@ -216,8 +218,9 @@ def attempts_of(connection: Connection, user_id: int, limit: int = 20) -> Sequen
     """The latest attempts for a user, newest first, over open and settled verifications."""
     return connection.execute(
         text("""
-            SELECT a.id, a.verification_id, a.provider, a.state, a.outcome, a.detail, a.code,
-                   a.billed, a.request_id, a.milliseconds, a.started_at, a.completed_at
+            SELECT a.id, a.verification_id, a.provider, a.purpose, a.state, a.outcome, a.detail,
+                   a.fact, a.code, a.billed, a.price, a.currency, a.request_id, a.milliseconds,
+                   a.started_at, a.completed_at
               FROM verifier.attempts a
              WHERE a.verification_id IN (
                    SELECT id FROM verifier.verifications WHERE user_id = :user

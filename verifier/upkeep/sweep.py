@@ -12,7 +12,7 @@ from verifier.store import batches, claims, holding, loading
 from verifier.store.engine import transaction
 from verifier.upkeep import overdue
 from verifier.verification import ring, submit
-from verifier.verification.batches import end_cancelled
+from verifier.verification.batches import end_cancelled, pause_exhausted
 
 #: Rows a sweep handles at once, and how many rounds it makes; the next sweep does the rest.
 _CHUNK = 1000
@@ -23,7 +23,8 @@ _ROUNDS = 20
 class Swept:
     """``released``: leases that had run out; ``loaded``: half-loaded batches taken further;
     ``cancelled``: items of cancelled batches; ``finished``: batches now done; ``folded``: tally
-    rows; ``escalated``: verifications past their deadline; ``rung``: doorbells rung."""
+    rows; ``escalated``: verifications past their deadline; ``exhausted``: batches paused for want
+    of money; ``rung``: doorbells rung."""
 
     released: int = 0
     loaded: int = 0
@@ -31,6 +32,7 @@ class Swept:
     finished: int = 0
     folded: int = 0
     escalated: int = 0
+    exhausted: int = 0
     rung: int = 0
 
 
@@ -57,5 +59,6 @@ def sweep() -> dict[str, int]:
     with transaction() as connection:
         swept.finished = batches.finish_completed(connection)
     swept.escalated = overdue.look()
+    swept.exhausted = pause_exhausted()
     swept.rung += ring.ring_lanes()
     return asdict(swept)

@@ -8,12 +8,14 @@ Submitting is :mod:`verifier.verification.submit`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Row
 
+from verifier.config import config
 from verifier.errors import NotFoundError
-from verifier.store import batches, holding, turns
+from verifier.store import batches, holding, spending, turns
 from verifier.store.engine import transaction
 from verifier.verification import ring, submit
 from verifier.verification.submit import Priority, Request, Submitted
@@ -91,11 +93,28 @@ def pause(batch: int, *, by: str, reason: str | None) -> int:
         return holding.pause(connection, batch, by=by, reason=reason)
 
 
-def resume(batch: int) -> int:
-    """Let the batch go on, and ring. Returns how many users were released. Raises NotFoundError."""
+def pause_exhausted() -> int:
+    """Pause the batches whose budget is used up. Returns how many.
+
+    Only when none of their calls is under way: one that is not billed gives its money back.
+    """
+    currency = config().budget.currency
+    with transaction() as connection:
+        found = spending.exhausted_batches(connection)
+        for row in found:
+            reason = f"its budget of {row.budget.normalize():f} {currency} is used up"
+            holding.pause(connection, row.id, by="budget", reason=reason)
+    return len(found)
+
+
+def resume(batch: int, budget: Decimal | None = None) -> int:
+    """Let the batch go on, with another ``budget`` if given, and ring.
+
+    Returns how many users were released. Raises NotFoundError.
+    """
     existing(batch)
     with transaction() as connection:
-        released = holding.resume(connection, batch)
+        released = holding.resume(connection, batch, budget)
     ring.ring_lanes()
     return released
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from verifier.carriers.base import Answer, Person, Provider
+from verifier.carriers.base import Answer, Number, Person, Provider
 from verifier.identity.keyring import DecryptionError, KeyRing, UnknownKeyError
 from verifier.outcomes import Billed, Outcome
 from verifier.transport import Deadline
@@ -24,7 +24,7 @@ def open_person(keyring: KeyRing, sealed: Sealed, raw_name: bool) -> Person:
     """Decrypt the three elements, the name as typed if ``raw_name``. Raises DecryptionError."""
     who = (sealed.platform, sealed.reference)
     return Person(
-        phone=keyring.decrypt("users", "phone", *who, sealed.phone),
+        phone=_open_phone(keyring, sealed),
         name=(
             keyring.decrypt("users", "name_raw", *who, sealed.name_raw)
             if raw_name and sealed.name_raw is not None
@@ -32,6 +32,10 @@ def open_person(keyring: KeyRing, sealed: Sealed, raw_name: bool) -> Person:
         ),
         id_number=keyring.decrypt("users", "id_number", *who, sealed.id_number),
     )
+
+
+def _open_phone(keyring: KeyRing, sealed: Sealed) -> str:
+    return keyring.decrypt("users", "phone", sealed.platform, sealed.reference, sealed.phone)
 
 
 def call(
@@ -45,12 +49,18 @@ def call(
     deadline = Deadline.after(timeout)
     if deadline.at > job.lease_at:
         return NotCalled.GIVEN_BACK
+    provider, reference = providers[job.provider], str(job.attempt_id)
     try:
-        person = open_person(keyring, job.sealed, job.raw_name)
+        if job.check is None:
+            person = open_person(keyring, job.sealed, job.raw_name)
+        else:
+            number = Number(_open_phone(keyring, job.sealed), job.since)
     except (DecryptionError, UnknownKeyError):
         _log.error("stored data cannot be decrypted", verification=job.verification_id)
         return NotCalled.UNREADABLE
-    return providers[job.provider].verify(person, str(job.attempt_id), deadline)
+    if job.check is None:
+        return provider.verify(person, reference, deadline)
+    return provider.check(job.check, number, reference, deadline)
 
 
 #: The answer of a call that ended in a fault of our own program: it may have been sent.

@@ -25,11 +25,12 @@ from verifier.store import batches, claims, lanes
 from verifier.store.engine import transaction
 from verifier.verification import ring
 from verifier.verification.calls import call
-from verifier.verification.claim import Claimed, Source, claim, close_lane, give_back_unknown
+from verifier.verification.claim import Source, claim, close_lane, give_back_unknown
 from verifier.verification.jobs import Called, Job, NotCalled, Uncalled
 from verifier.verification.recording import Counts, flush
 from verifier.verification.route import NoneAvailable
 from verifier.verification.runtime import Runtime, new_token
+from verifier.verification.sorting import Claimed
 from verifier.verification.standing import Standing
 
 _log = structlog.get_logger(__name__)
@@ -230,7 +231,7 @@ def _give_back_rest(runtime: Runtime, state: _State) -> None:
 def _free_slot(runtime: Runtime, lane: Lane, state: _State) -> None:
     with transaction() as connection:
         if state.blocked is not None:
-            close_lane(connection, runtime, lane)
+            close_lane(connection, runtime, lane, state.blocked)
         lanes.free_slot(connection, lane, state.token)
         if state.counts.settled:
             batches.finish_completed(connection)

@@ -12,10 +12,11 @@ from verifier.answerbell import answer_bell
 from verifier.store import claims, turns
 from verifier.store.engine import transaction
 from verifier.verification.calls import call
-from verifier.verification.claim import Claimed, claim, close_lane, give_back_unknown
+from verifier.verification.claim import claim, close_lane, give_back_unknown
 from verifier.verification.jobs import Called, Job, Uncalled
 from verifier.verification.recording import Counts, flush
 from verifier.verification.runtime import Runtime, new_token
+from verifier.verification.sorting import Claimed
 
 #: One verification asks at most a few providers in one go; more is a fault of routing.
 _MOST_CALLS = 4
@@ -64,7 +65,7 @@ def _claim(runtime: Runtime, verification_id: int, token: int) -> Claimed | None
                 share="interactive",
             )
             if claimed.blocked is not None:
-                close_lane(connection, runtime, lane)
+                close_lane(connection, runtime, lane, claimed.blocked)
     except OperationalError:
         give_back_unknown(runtime, token)
         raise

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
 from verifier.carriers.base import Answer
+from verifier.outcomes import Check, Lane
+from verifier.verification.checking import NOTHING, Possible
 from verifier.verification.decide import Settle
 from verifier.verification.past import Past
 
@@ -25,7 +27,11 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One claimed verification, to be called. Times ending in ``_at`` are monotonic seconds."""
+    """One claimed verification, to be called. Times ending in ``_at`` are monotonic seconds.
+
+    ``check``: ask this about its number, held by one person since the day ``since``. ``possible``:
+    the checks that may follow the answer.
+    """
 
     verification_id: int
     user_id: int
@@ -37,8 +43,12 @@ class Job:
     started: datetime
     call_at: float
     lease_at: float
+    lane: Lane
     sealed: Sealed = field(repr=False)
     raw_name: bool = False
+    check: Check | None = None
+    since: date | None = None
+    possible: Possible = NOTHING
 
 
 class NotCalled(enum.Enum):
@@ -68,3 +78,4 @@ class Uncalled:
     past: tuple[Past, ...]
     settle: Settle | None
     has_raw_name: bool = False
+    possible: Possible = NOTHING

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from verifier.outcomes import Billed, Outcome
+from verifier.outcomes import Billed, Check, Fact, Outcome
 from verifier.resilience.retry import RULES
 
 
@@ -15,7 +15,8 @@ from verifier.resilience.retry import RULES
 class Past:
     """One earlier answer. ``version`` is the data version that was asked about; ``times`` counts
     equal answers that spend nothing (a closed counter seen a hundred times is one entry). ``raw``:
-    the name was sent as it was typed, not in its canonical spelling."""
+    the name was sent as it was typed, not in its canonical spelling. ``check``: what was asked was
+    not whose the number is, but this; ``fact`` is the answer."""
 
     version: int
     provider: str
@@ -25,11 +26,23 @@ class Past:
     day: date
     times: int = 1
     raw: bool = False
+    check: Check | None = None
+    fact: Fact | None = None
 
     @property
     def counts(self) -> bool:
         """Whether it spent one of the day's attempts."""
-        return not self.outcome.is_result and RULES[self.outcome].counts
+        return not self.outcome.is_answer and RULES[self.outcome].counts
+
+    @property
+    def is_our_bug(self) -> bool:
+        """The vendor refuses our parameters, not the person's data: an error, never a verdict."""
+        return self.outcome is Outcome.INVALID_INPUT and self.detail == "PARAM"
+
+    @property
+    def is_verdict(self) -> bool:
+        """Whether it says something about the person."""
+        return self.outcome.is_result and not self.is_our_bug and self.check is None
 
     def to_row(self) -> dict[str, Any]:
         row: dict[str, Any] = {
@@ -45,6 +58,10 @@ class Past:
             row["n"] = self.times
         if self.raw:
             row["raw"] = True
+        if self.check:
+            row["c"] = str(self.check)
+        if self.fact:
+            row["f"] = str(self.fact)
         return row
 
 
@@ -60,6 +77,8 @@ def from_rows(rows: Iterable[Mapping[str, Any]], version: int) -> tuple[Past, ..
             day=date.fromisoformat(row["day"]),
             times=row.get("n", 1),
             raw=row.get("raw", False),
+            check=Check(row["c"]) if "c" in row else None,
+            fact=Fact(row["f"]) if "f" in row else None,
         )
         for row in rows
         if row["v"] == version
@@ -68,8 +87,17 @@ def from_rows(rows: Iterable[Mapping[str, Any]], version: int) -> tuple[Past, ..
 
 def extend(past: tuple[Past, ...], new: Past) -> tuple[Past, ...]:
     """``past`` with ``new`` at the end; equal answers that spend nothing become one."""
-    if not new.counts and not new.outcome.is_result:
-        same = [p for p in past if (p.provider, p.outcome) == (new.provider, new.outcome)]
+    if not new.counts and not new.outcome.is_answer:
+        same = [p for p in past if _kind(p) == _kind(new)]
         rest = tuple(p for p in past if p not in same)
         return (*rest, replace(new, times=sum(p.times for p in same) + 1))
     return (*past, new)
+
+
+def _kind(entry: Past) -> tuple[str, Outcome, Check | None]:
+    return entry.provider, entry.outcome, entry.check
+
+
+def last_result(past: tuple[Past, ...]) -> Past | None:
+    """The latest answer about the person, or None."""
+    return next((p for p in reversed(past) if p.is_verdict), None)

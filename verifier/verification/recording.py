@@ -13,11 +13,11 @@ from sqlalchemy.exc import OperationalError
 
 from verifier.clock import business_date
 from verifier.errors import StoreUnavailableError
-from verifier.outcomes import Outcome
+from verifier.outcomes import Fact, Lane, Outcome
 from verifier.resilience import breaker as breakers
 from verifier.store import claims, clock, planning, providers, records
 from verifier.store.engine import transaction
-from verifier.verification.decide import Settle, Verdict, decide
+from verifier.verification.decide import Settle, Verdict, Wait, decide
 from verifier.verification.jobs import Called, Job, NotCalled, Uncalled
 from verifier.verification.past import Past, extend
 from verifier.verification.runtime import Runtime
@@ -90,7 +90,9 @@ def _write(
     answers: dict[str, list[Called]] = {}
     for item in done:
         if isinstance(item, Uncalled):
-            verdict = item.settle or decide(item.past, of_lane, now, zone, item.has_raw_name)
+            verdict = item.settle or decide(
+                item.past, of_lane, now, zone, item.has_raw_name, item.possible
+            )
             _add(written, item, None, item.past, verdict)
             continue
         job, answer = item.job, item.answer
@@ -110,6 +112,7 @@ def _write(
                 request_id=answer.request_id,
                 http_status=answer.http_status,
                 milliseconds=item.milliseconds,
+                fact=answer.fact,
             )
         )
         past = extend(
@@ -122,12 +125,17 @@ def _write(
                 answer.billed,
                 business_date(job.started, zone),
                 raw=job.raw_name,
+                check=job.check,
+                fact=answer.fact,
             ),
         )
-        answered = {p.provider for p in past if p.outcome.is_result}
+        answered = {p.provider for p in past if p.is_verdict}
         has_raw_name = job.sealed.name_raw is not None
-        verdict = decide(past, of_lane - answered, now, zone, has_raw_name)
-        _add(written, job, job.attempt_id, past, verdict)
+        verdict = decide(past, of_lane - answered, now, zone, has_raw_name, job.possible)
+        carrier = answer.carrier if answer.fact is Fact.CARRIER else None
+        if carrier is not None and carrier is not job.lane:
+            verdict = Wait(now, "retry")  # its own carrier's providers have not been asked
+        _add(written, job, job.attempt_id, past, verdict, carrier)
     counts.called += len(written.attempts)
     _step_breakers(connection, answers, now_standing)
     counts.add(records.record(connection, written, str(zone)))
@@ -150,6 +158,7 @@ def _add(
     attempt_id: int | None,
     past: tuple[Past, ...],
     verdict: Verdict,
+    carrier: Lane | None = None,
 ) -> None:
     if isinstance(verdict, Settle):
         written.settled.append(
@@ -173,6 +182,8 @@ def _add(
                 reason=verdict.reason,
                 history=tuple(p.to_row() for p in past),
                 attempt_id=attempt_id,
+                data_version=item.data_version,
+                carrier=carrier,
             )
         )
 
@@ -191,7 +202,7 @@ def _step_breakers(
             retry_after = max(item.answer.retry_after or 0.0, retry_after or 0.0) or None
         last = now_standing.breakers.get(name) if now_standing else None
         at_rest = last == breakers.Breaker()
-        if not outcomes or (at_rest and all(outcome.is_result for outcome in outcomes)):
+        if not outcomes or (at_rest and all(outcome.is_answer for outcome in outcomes)):
             continue
         row = providers.lock(connection, name)
         before = breaker_of(row)

@@ -1,46 +1,53 @@
 """Route: which provider is asked next about one verification. Pure.
 
 A provider that gave a result for this data is not asked again. Among the rest the order is: not
-the one that just failed (where the policy says so), then preference, then name.
+the one that just failed (where the policy says so), then the lane's shares if it has any, then
+preference, then name. A check that is owed goes to whoever answers it, in the same order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import blake2s
+from math import log
+from types import MappingProxyType
 from typing import Final
 
-from verifier.outcomes import Lane, Outcome
+from verifier.outcomes import Check, Lane, Outcome
 from verifier.resilience.retry import RULES, Where
-from verifier.verification.decide import (
-    Settle,
-    last_result,
-    owes_second_opinion,
-    settle_known,
-    wants_raw_name,
-)
-from verifier.verification.past import Past
+from verifier.verification.checking import NOTHING, Possible, owed
+from verifier.verification.decide import Settle, owes_second_opinion, settle_known, wants_raw_name
+from verifier.verification.past import Past, last_result
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     """A provider of the lane as it stands now. ``not_before`` is None when only an operator can
-    bring it back; ``reason`` says why it is not available."""
+    bring it back; ``reason`` says why it is not available. ``weight``: its share of the lane's
+    first calls, if the lane is divided so. ``probe``: only one call may ask whether it is back."""
 
     name: str
     preference: int
     available: bool
     not_before: datetime | None = None
     reason: str | None = None
+    weight: float | None = None
+    probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Call this provider; with the name as typed if ``raw_name``."""
+    """Call this provider: about the person, with the name as typed if ``raw_name``, or ``check``.
+
+    ``probe``: the call is the one that asks whether it is back.
+    """
 
     provider: str
     raw_name: bool = False
+    check: Check | None = None
+    probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +70,15 @@ def route(
     choices: Sequence[Choice],
     configured: int,
     has_raw_name: bool = False,
+    *,
+    possible: Possible = NOTHING,
+    checkers: Mapping[Check, Sequence[Choice]] = MappingProxyType({}),
+    ticket: int = 0,
 ) -> Route:
     """Where to go. ``choices``: the lane's providers; ``configured``: how many there are in all.
+
+    ``possible``: the checks that can be asked, of the ``checkers`` of each. ``ticket``: a number of
+    the verification's own, by which it always falls to the same provider of a divided lane.
 
     A number that no provider supports settles as such, without a call. Without any provider at all
     the question is not about the number: it waits.
@@ -72,6 +86,9 @@ def route(
     if not choices:
         if not configured:
             return NoneAvailable(None, "no_provider")
+        known = settle_known(past)  # by a provider of the lane it was taken for before
+        if known is not None:
+            return known
         detail = _UNSUPPORTED_DETAIL.get(lane, "SEGMENT")
         return Settle(str(Outcome.UNSUPPORTED_NUMBER), detail, None)
     mismatched = last_result(past)
@@ -82,24 +99,59 @@ def route(
         if same is not None:
             return Ask(same.name, raw_name=True)
         return settle_known(past) or NoneAvailable(None, "provider_down")
-    answered = {p.provider for p in past if p.outcome.is_result and p.detail != "PARAM"}
+    check = owed(past, possible)
+    if check is not None:
+        return _ask_check(check, past, checkers.get(check, ()))
+    second = owes_second_opinion(past)
+    if mismatched is not None and not second:
+        return settle_known(past) or NoneAvailable(None, "provider_down")
+    answered = {p.provider for p in past if p.is_verdict}
     open_choices = [c for c in choices if c.name not in answered]
     ready = [c for c in open_choices if c.available]
     if not ready:
         known = settle_known(past)
-        if known is not None and not (open_choices and owes_second_opinion(past)):
+        if known is not None and not (open_choices and second):
             return known
-        times = [c.not_before for c in open_choices if c.not_before is not None]
-        reason = next((c.reason for c in open_choices if c.reason), None)
-        return NoneAvailable(min(times, default=None), reason or "provider_down")
-    avoided = _avoided(past)
-    best = min(ready, key=lambda c: (c.name in avoided, c.preference, c.name))
+        return _waits_for(open_choices)
+    avoided = _avoided(tuple(p for p in past if p.check is None))
+    best = min(
+        ready,
+        key=lambda c: (c.name in avoided, _share_place(c, ticket), c.preference, c.name),
+    )
     return Ask(best.name)
+
+
+def _ask_check(check: Check, past: tuple[Past, ...], choices: Sequence[Choice]) -> Route:
+    ready = [choice for choice in choices if choice.available or choice.probe]
+    if not ready:
+        return _waits_for(choices)
+    avoided = _avoided(tuple(p for p in past if p.check is check))
+    best = min(ready, key=lambda c: (c.name in avoided, c.probe, c.preference, c.name))
+    return Ask(best.name, check=check, probe=best.probe)
+
+
+def _waits_for(choices: Sequence[Choice]) -> NoneAvailable:
+    times = [c.not_before for c in choices if c.not_before is not None]
+    reason = next((c.reason for c in choices if c.reason), None)
+    return NoneAvailable(min(times, default=None), reason or "provider_down")
+
+
+def _share_place(choice: Choice, ticket: int) -> float:
+    """Where it stands for this ticket; the lowest is asked first. 0 in a lane without shares.
+
+    Weighted rendezvous hashing: of many tickets each provider is first for its share, and when one
+    is away only its own tickets move.
+    """
+    if choice.weight is None:
+        return 0.0
+    digest = blake2s(f"{ticket}:{choice.name}".encode(), digest_size=8).digest()
+    uniform = (int.from_bytes(digest) + 1) / (2**64 + 2)
+    return -log(uniform) / choice.weight
 
 
 def _avoided(past: tuple[Past, ...]) -> set[str]:
     """Providers that the next try should not go to if there is another."""
-    if not past or past[-1].outcome.is_result:
+    if not past or past[-1].outcome.is_answer:
         return set()
     last = past[-1]
     where = RULES[last.outcome].where

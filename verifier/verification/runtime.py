@@ -17,7 +17,7 @@ from verifier.errors import VerifierError
 from verifier.identity.keyring import DecryptionError, KeyRing, UnknownKeyError
 from verifier.outcomes import Lane
 from verifier.settings import settings
-from verifier.store import engine, lanes, providers, users
+from verifier.store import engine, lanes, providers, spending, users
 from verifier.verification.calls import CallPool
 
 
@@ -57,6 +57,8 @@ def runtime() -> Runtime:
     with engine.transaction() as connection:
         providers.register(connection, built)
         lanes.ensure_slots(connection, current.engine.slots_per_lane)
+        if current.budget.per_month is not None:
+            spending.recount_month(connection, current.zone)
         sample = users.listing(connection, limit=_SAMPLE)
     keyring = KeyRing.load(settings().keyring_path)
     _check_opens(keyring, sample)

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row
 
-from verifier.outcomes import Lane
+from verifier.outcomes import Check, Lane
 from verifier.resilience.breaker import Breaker
 from verifier.store import providers
 from verifier.verification.route import Choice
 from verifier.verification.runtime import Runtime
 
+#: The share of a provider that a divided lane does not name: asked when the others are away.
+_LAST: Final = 1e-9
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The lane's choices, those whose probe is due, and the breakers as read."""
+    """The lane's choices, those whose probe is due, the breakers as read, and who answers which
+    check about its numbers."""
 
     choices: tuple[Choice, ...]
     probes: tuple[str, ...]
     breakers: dict[str, Breaker]
     now: datetime
+    checkers: dict[Check, tuple[Choice, ...]] = field(default_factory=dict)
 
     @property
     def available(self) -> frozenset[str]:
@@ -48,7 +53,7 @@ def breaker_of(row: Row[Any]) -> Breaker:
 def read(connection: Connection, runtime: Runtime, lane: Lane) -> Standing:
     """Read the lane's standing. A provider whose row is gone (a database made anew) gets one."""
     rows = providers.get_all(connection)
-    if not {row.name for row in rows}.issuperset(runtime.names_for(lane)):
+    if not {row.name for row in rows}.issuperset(runtime.providers):
         providers.register(connection, runtime.providers)
         rows = providers.get_all(connection)
     return assess(runtime, lane, rows)
@@ -57,24 +62,39 @@ def read(connection: Connection, runtime: Runtime, lane: Lane) -> Standing:
 def assess(runtime: Runtime, lane: Lane, rows: Iterable[Row[Any]]) -> Standing:
     """The standing of ``lane`` given every provider's row."""
     by_name = {row.name: row for row in rows}
-    names: Sequence[str] = runtime.names_for(lane)
     now = next((row.now for row in by_name.values()), datetime.min.replace(tzinfo=UTC))
-    breakers = {name: breaker_of(by_name[name]) for name in names}
-    choices, probes = [], []
-    for name in names:
+    names = runtime.names_for(lane)
+    asked = {check: runtime.config.checkers_of(check, lane) for check in Check}
+    breakers = {
+        name: breaker_of(by_name[name])
+        for name in dict.fromkeys([*names, *(n for found in asked.values() for n in found)])
+    }
+    shares = runtime.config.lanes[lane].weights if lane in runtime.config.lanes else {}
+
+    def choice(place: int, name: str) -> Choice:
         breaker, paused = breakers[name], by_name[name].paused_at is not None
-        if breaker.probe_due(now) and not paused:
-            probes.append(name)
-        choices.append(
-            Choice(
-                name=name,
-                preference=runtime.config.providers[name].preference,
-                available=breaker.available(now) and not paused,
-                not_before=None if paused else breaker.not_before,
-                reason="paused" if paused else _waiting_reason(breaker),
-            )
+        return Choice(
+            name=name,
+            preference=place,
+            available=breaker.available(now) and not paused,
+            not_before=None if paused else breaker.not_before,
+            reason="paused" if paused else _waiting_reason(breaker),
+            weight=shares.get(name, _LAST) if shares else None,
+            probe=breaker.probe_due(now) and not paused,
         )
-    return Standing(tuple(choices), tuple(probes), breakers, now)
+
+    choices = tuple(choice(place, name) for place, name in enumerate(names))
+    return Standing(
+        choices=choices,
+        probes=tuple(c.name for c in choices if c.probe),
+        breakers=breakers,
+        now=now,
+        checkers={
+            check: tuple(choice(place, name) for place, name in enumerate(found))
+            for check, found in asked.items()
+            if found
+        },
+    )
 
 
 def _waiting_reason(breaker: Breaker) -> str | None:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final, Literal, get_args
 
 from sqlalchemy import Connection, Row
@@ -48,6 +49,7 @@ _KEY_SECONDS: Final = 20
 
 #: The longest deadline a request may ask for: a year.
 _MOST_HOURS: Final = 8760
+_MOST_MONEY: Final = 100_000_000
 _KEY_FIX: Final = "Platforms and references have 1 to 128 printable characters, no personal data."
 _HOURS_FIX: Final = f"Pass deadline_hours=1 to {_MOST_HOURS}, or leave it out: then as configured."
 
@@ -58,6 +60,7 @@ class Request:
 
     ``parameters`` are the selection's; instants among them keep the snapshot the same on a repeat.
     ``notify`` names a Celery task of the caller's, sent to ``notify_queue`` when the batch is done.
+    ``budget``: what its calls may cost at most, in the configured currency.
     """
 
     selection: str | None = None
@@ -69,6 +72,7 @@ class Request:
     deadline_hours: int | None = None
     notify: str | None = None
     notify_queue: str | None = None
+    budget: Decimal | None = None
 
     @property
     def callback(self) -> tuple[str, str] | None:
@@ -94,6 +98,8 @@ class Request:
             rest["deadline_hours"] = self.deadline_hours
         if self.callback is not None:
             rest["notify"], rest["notify_queue"] = self.callback
+        if self.budget is not None:
+            rest["budget"] = f"{self.budget:f}"
         return {**chosen, **rest}
 
     def digest(self) -> bytes:
@@ -118,6 +124,7 @@ def request_of(
     deadline_hours: int | None,
     notify: str | None,
     notify_queue: str | None,
+    budget: object = None,
 ) -> Request:
     """What a caller asks for, in the words of every door: ``platform`` is of the references
     ("default" if None) or of the selection (every one if None).
@@ -143,7 +150,25 @@ def request_of(
         deadline_hours=_whole(deadline_hours),
         notify=notify,
         notify_queue=notify_queue,
+        budget=money(budget),
     )
+
+
+def money(amount: object) -> Decimal | None:
+    """An amount as a caller gives it: a number or its text. Raises UsageError."""
+    if amount is None:
+        return None
+    try:
+        # A float by its text: 0.1 is meant, not the binary number beside it.
+        value = Decimal(str(amount)) if not isinstance(amount, bool) else Decimal("NaN")
+    except ArithmeticError:
+        value = Decimal("NaN")
+    if not (value.is_finite() and 0 < value < _MOST_MONEY) or value != round(value, 6):
+        raise UsageError(
+            "The budget must be an amount above 0, below 100,000,000, with at most six decimals.",
+            fix="Pass for instance 500 or 499.50, or leave it out: then as configured.",
+        )
+    return value.normalize()
 
 
 def _check_list(references: object) -> None:
@@ -233,6 +258,7 @@ def _make(caller: str, key: str, request: Request) -> tuple[Row[Any], bool]:
             priority=PRIORITIES[request.priority],
             deadline_hours=request.deadline_hours,
             label=request.label,
+            budget=request.budget,
             rerun_of=request.rerun_of,
             notify=request.callback,
         )
@@ -322,9 +348,14 @@ def _load_chunk(batch_id: int, wait: bool) -> bool:
     for attempt in range(1, _LOAD_TRIES + 1):
         try:
             with transaction() as connection:
-                hours = config().engine.deadline_hours
+                current = config()
                 return loading.load_chunk(
-                    connection, batch_id, LOAD_CHUNK, deadline_hours=hours, wait=wait
+                    connection,
+                    batch_id,
+                    LOAD_CHUNK,
+                    deadline_hours=current.engine.deadline_hours,
+                    budget=current.budget.per_batch,
+                    wait=wait,
                 )
         except OperationalError:
             if attempt == _LOAD_TRIES:

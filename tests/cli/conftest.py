@@ -76,7 +76,8 @@ def cli(product: Path, program: Cli) -> Iterator[Cli]:
                 TRUNCATE verifier.users, verifier.open_verifications, verifier.batches,
                          verifier.batch_items, verifier.batch_tallies, verifier.verifications,
                          verifier.attempts, verifier.providers, verifier.canaries,
-                         verifier.job_runs, verifier.reminders RESTART IDENTITY CASCADE
+                         verifier.job_runs, verifier.reminders, verifier.spending,
+                         verifier.check_uses RESTART IDENTITY CASCADE
             """)
         )
         connection.execute(

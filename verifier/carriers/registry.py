@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from verifier.carriers.base import Provider, Settings
-from verifier.config import Config
+from verifier.config import Config, ProviderConfig
 from verifier.errors import ConfigError
 from verifier.transport import Transport
 
@@ -14,13 +14,14 @@ def build(config: Config, threads: int | None = None) -> dict[str, Provider]:
     Opens no connection. Raises ConfigError when a secret is missing or an option does not fit.
     """
     count = config.engine.threads if threads is None else threads
-    built: dict[str, Provider] = {}
-    for name, row in config.providers.items():
-        if not isinstance(row, Settings):
-            raise ConfigError(
-                f"providers.{name}: the kind {row.kind} makes no provider.",
-                fix="Choose another kind (docs/reference.md lists them).",
-            )
-        transport = Transport(threads=count, connect_timeout=row.connect_timeout)
-        built[name] = row.build(name, transport)
-    return built
+    return {name: build_one(name, row, count) for name, row in config.providers.items()}
+
+
+def build_one(name: str, row: ProviderConfig, threads: int) -> Provider:
+    """One of them; as :func:`build`."""
+    if not isinstance(row, Settings):
+        raise ConfigError(
+            f"providers.{name}: the kind {row.kind} makes no provider.",
+            fix="Choose another kind (docs/reference.md lists them).",
+        )
+    return row.build(name, Transport(threads=threads, connect_timeout=row.connect_timeout))

@@ -174,14 +174,17 @@ def pause(batch: int, reason: str | None, as_json: bool) -> None:
 
 @group.command()
 @batch_argument
+@click.option("--budget", metavar="AMOUNT", help="What its calls may cost in all, from now on.")
 @json_option
 @needs_store
-def resume(batch: int, as_json: bool) -> None:
+def resume(batch: int, budget: str | None, as_json: bool) -> None:
     """Let batch ID go on."""
     from verifier.verification import batches
+    from verifier.verification.submit import money
 
+    limit = money(budget)
     done = _told_done(batch)
-    released = 0 if done else batches.resume(batch)
+    released = 0 if done else batches.resume(batch, limit)
     if as_json:
         talk.out_json({"batch": batch, "released": released})
     elif not done:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from verifier.cli import talk
+from verifier.cli import costs, talk
 from verifier.store import waiting as waits
 from verifier.store.engine import transaction
 from verifier.verification.batches import existing
@@ -61,6 +61,8 @@ def detail(batch: int) -> dict[str, Any]:
         "paused_at": row.paused_at,
         "paused_by": row.paused_by,
         "pause_reason": row.pause_reason,
+        "budget": costs.amount(row.budget),
+        "costs": costs.of_batch(batch),
         "waits_for": [
             {
                 "state": group.state,
@@ -76,7 +78,7 @@ def detail(batch: int) -> dict[str, Any]:
 _FACTS = (
     "batch", "state", "label", "caller", "key", "priority", "rerun_of", "total", "settled",
     "unknown", "created_at", "finished_at", "cancelled_at", "paused_at", "paused_by",
-    "pause_reason",
+    "pause_reason", "budget",
 )  # fmt: skip
 
 
@@ -85,6 +87,10 @@ def print_detail(view: dict[str, Any]) -> None:
     if view["outcomes"]:
         talk.out()
         talk.table(("outcome", "users"), view["outcomes"].items())
+    if any(row["currency"] for row in view["costs"]):
+        talk.out()
+        names = ("calls", "billed", "free", "maybe", "cost", "maybe_cost", "currency")
+        talk.table(names, ([row[name] for name in names] for row in view["costs"]))
     if view["waits_for"]:
         talk.out()
         columns = ("state", "reason", "users", "until")

@@ -1,4 +1,4 @@
-"""``verifier provider``: list, pause and resume the APIs that verify numbers."""
+"""``verifier provider``: list, try, pause and resume the APIs that verify numbers; their cost."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import click
 
 from verifier.cli import talk
 from verifier.cli.lazy import Group
-from verifier.cli.options import configured_argument, json_option, operator, reason_option
+from verifier.cli.options import (
+    FAILURES,
+    configured_argument,
+    json_option,
+    operator,
+    reason_option,
+)
 from verifier.cli.session import needs_store
 
 provider_argument = configured_argument("provider", lambda configured: configured.providers)
@@ -14,7 +20,7 @@ provider_argument = configured_argument("provider", lambda configured: configure
 
 @click.group(cls=Group)
 def group() -> None:
-    """Providers: list, pause, resume."""
+    """Providers: list, try, cost, pause, resume."""
 
 
 @group.command("list")
@@ -33,6 +39,49 @@ def list_providers(as_json: bool) -> None:
     columns = ("name", "state", "available", "reason", "until", "preference", "qps", "lanes")
     shown = ({**row, "lanes": ",".join(row["lanes"])} for row in found)
     talk.table(columns, ([row[name] for name in columns] for row in shown))
+
+
+@group.command()
+@provider_argument
+@json_option
+@click.pass_context
+def probe(context: click.Context, name: str, as_json: bool) -> None:
+    """Make one call to provider NAME that is documented as unbilled, and say what came back.
+
+    Needs no database and no data of anybody. Exit code: 0 when it answered as documented, 5 when
+    not.
+    """
+    from verifier.cli import probing
+
+    found = probing.probe(name)
+    view = probing.as_object(name, found)
+    if as_json:
+        talk.out_json(view)
+    else:
+        talk.facts((key, value) for key, value in view.items() if key != "fix")
+        if not found.works:
+            talk.warn(f"{name} did not answer as documented", view["fix"])
+    if not found.works:
+        context.exit(FAILURES)
+
+
+@group.command()
+@click.option("--since", metavar="DAY", help="From this day on (2026-11-01). Default: this month.")
+@click.option("--until", metavar="DAY", help="Up to this day, which no longer counts.")
+@json_option
+@needs_store
+def cost(since: str | None, until: str | None, as_json: bool) -> None:
+    """What the calls to each provider cost: billed, free, and maybe (sent and not answered).
+
+    Each call counts with the price that was configured when it was made.
+    """
+    from verifier.cli import costs
+
+    view = costs.report(since, until)
+    if as_json:
+        talk.out_json(view)
+    else:
+        costs.print_report(view)
 
 
 @group.command()

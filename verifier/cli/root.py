@@ -12,7 +12,7 @@ _COMMANDS: Final = {
     "user": Entry("verifier.cli.user:group", "Import users, show how they stand."),
     "verify": Entry("verifier.cli.verify:group", "Submit users for verification."),
     "batch": Entry("verifier.cli.batch:group", "Watch, pause, cancel, re-run, export batches."),
-    "provider": Entry("verifier.cli.provider:group", "Providers: list, pause, resume."),
+    "provider": Entry("verifier.cli.provider:group", "Providers: list, try, cost, pause, resume."),
     "gateway": Entry("verifier.cli.gateway:group", "Gateways of messages: list, pause, resume."),
     "webhook": Entry("verifier.cli.webhook:group", "Who is told results: list, pause, retry."),
     "lane": Entry("verifier.cli.lane:group", "Lanes: list, pause, resume."),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from verifier import doorbell
-from verifier.cli import importing, talk, userview, waiting, workers_seen
+from verifier.cli import costs, importing, talk, userview, waiting, workers_seen
 from verifier.cli.options import FAILURES
 from verifier.config import config
 from verifier.errors import NotFoundError
@@ -35,6 +35,7 @@ def submit(
     caller: str,
     label: str | None,
     deadline_hours: int | None,
+    budget: str | None,
     encoding: str,
     dry_run: bool,
     wait: bool,
@@ -59,6 +60,7 @@ def submit(
         priority=priority,
         label=label,
         deadline_hours=deadline_hours,
+        budget=submission.money(budget),
     )
     if dry_run:
         unknown = _show_plan(request, imports=imports, as_json=as_json)
@@ -237,6 +239,7 @@ def _show_plan(request: Request, *, imports: bool, as_json: bool) -> int:
     """Count per lane. Returns how many references name no user; a file that has the users
     themselves would import them first."""
     found = submission.count_selection(request)
+    budget = request.budget or config().budget.per_batch
     number, unknown = submission.unknown_of(request)
     if imports:
         if number:
@@ -255,6 +258,8 @@ def _show_plan(request: Request, *, imports: bool, as_json: bool) -> int:
                 "unknown_count": number,
                 "unknown": _as_objects(unknown),
                 "lanes": plan,
+                "estimate": costs.estimate(found),
+                "budget": costs.amount(budget),
             }
         )
         return number
@@ -262,6 +267,13 @@ def _show_plan(request: Request, *, imports: bool, as_json: bool) -> int:
         ("lane", "users", "providers"),
         ((row["lane"], row["users"], _named(row["providers"])) for row in plan),
     )
+    for sums in costs.estimate(found):
+        talk.say(
+            f"about {sums['expected']} {sums['currency']} if each is billed once; at most "
+            f"{sums['at_most_a_day']} a day (two billed results a person)"
+        )
+    if budget is not None:
+        talk.say(f"its budget: {costs.amount(budget)} {config().budget.currency}")
     talk.say(f"{talk.counted(sum(found.values()), 'user')}; nothing was submitted (--dry-run)")
     return number
 

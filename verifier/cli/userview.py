@@ -164,8 +164,8 @@ _FACTS = (
     "data_changed_at", "created_at",
 )  # fmt: skip
 _ATTEMPT = (
-    "started_at", "provider", "state", "outcome", "detail", "code", "billed", "milliseconds",
-    "request_id",
+    "started_at", "provider", "purpose", "state", "outcome", "detail", "fact", "code", "billed",
+    "milliseconds", "request_id",
 )  # fmt: skip
 _VERIFICATION = ("settled_at", "outcome", "detail", "provider", "attempts", "data_version")
 

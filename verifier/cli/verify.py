@@ -37,8 +37,9 @@ def group() -> None:
 @click.option("--caller", default="cli", show_default=True, help="Whom the key belongs to.")
 @click.option("--label", help="A name for people.")
 @click.option("--deadline-hours", type=click.IntRange(1, 8760), help="Default: configured.")
+@click.option("--budget", metavar="AMOUNT", help="What its calls may cost. Default: configured.")
 @click.option("--encoding", default="utf-8", help="Of the file.")
-@click.option("--dry-run", is_flag=True, help="Count per lane, and who would be asked.")
+@click.option("--dry-run", is_flag=True, help="Count per lane, who would be asked, the cost.")
 @click.option("--wait", is_flag=True, help="Wait until all have settled.")
 @click.option("--timeout", type=click.FloatRange(min=0), help="With --wait: at most, in seconds.")
 @json_option

@@ -147,6 +147,13 @@ def _not_free(lane: LaneStanding, waiting: Sequence[Group]) -> Why:
     if not others:
         return Why("paused", "the batches are paused", fix="`verifier batch resume ID`")
     cause = max(others, key=lambda group: group.users).cause
+    if cause == "budget":
+        return Why(
+            "budget",
+            "what may be spent is spent",
+            fix="`verifier provider cost`; raise [budget] per_month, or `verifier batch resume ID "
+            "--budget AMOUNT`",
+        )
     until = min((group.until for group in others if group.until is not None), default=None)
     if not _lane_waits(others):
         return Why(cause, f"nothing is due yet ({cause})", until)

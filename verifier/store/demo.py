@@ -25,7 +25,7 @@ def wipe(connection: Connection) -> None:
                      verifier.open_verifications, verifier.verifications, verifier.attempts,
                      verifier.billed_slots, verifier.job_runs, verifier.reminders,
                      verifier.providers, verifier.pacing, verifier.lane_slots,
-                     verifier.deliveries RESTART IDENTITY
+                     verifier.deliveries, verifier.spending, verifier.check_uses RESTART IDENTITY
         """)
     )
     connection.execute(text("DELETE FROM verifier.endpoints WHERE name <> 'celery'"))

@@ -1,0 +1,212 @@
+"""Budgets: charged before a call, given back when it was not billed, never passed."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from tests.engine.conftest import World, forget
+from tests.engine.playing import Player
+from verifier import client
+from verifier.carriers.base import Answer
+from verifier.errors import ConflictError, UsageError
+from verifier.outcomes import Billed, Lane, Outcome
+from verifier.sandbox.people import Fate
+from verifier.store import claims, spending
+from verifier.store.engine import transaction
+from verifier.upkeep.sweep import sweep
+from verifier.verification import batches
+from verifier.verification.interactive import attend
+from verifier.verification.jobs import NotCalled
+
+Configure = Callable[..., None]
+
+
+@pytest.fixture
+def configure(world: World) -> Configure:
+    """Prices of both providers, and a budget."""
+
+    def write(price: str = "0.5", budget: str = "", surcharge: str = "0") -> None:
+        path = Path(os.environ["VERIFIER_CONFIG"])
+        text = path.read_text("utf-8").partition("\n[budget]")[0]
+        lines = [line for line in text.splitlines() if not line.startswith(("price", "urgent"))]
+        prices = f"price = {price}\nurgent_surcharge = {surcharge}"
+        text = "\n".join(
+            f"{line}\n{prices}" if line.startswith("preference") else line for line in lines
+        )
+        path.write_text(f"{text}\n[budget]\n{budget}\n", "utf-8")
+        forget()
+
+    return write
+
+
+def spent(world: World, scope: str) -> Decimal:
+    found = world.rows("SELECT amount FROM verifier.spending WHERE scope = :scope", scope=scope)
+    return Decimal(found[0].amount) if found else Decimal(0)
+
+
+def month(world: World) -> str:
+    now = world.one("SELECT verifier.verifier_now() AS now").now
+    return spending.month_scope(now, ZoneInfo("Asia/Shanghai"))
+
+
+def test_every_attempt_keeps_the_price_it_had(world: World, configure: Configure) -> None:
+    configure(price="0.5")
+    world.people(2)
+    batch = client.submit(selection="all", caller="test", key="k").batch
+    world.drain_until(lambda: client.get_batch(batch).settled == 2)
+    configure(price="9")
+    rows = world.rows("SELECT price, currency, billed, purpose FROM verifier.attempts")
+    assert {(row.price, row.currency, row.billed, row.purpose) for row in rows} == {
+        (Decimal("0.5"), "CNY", "yes", "verify")
+    }
+
+
+def test_an_urgent_call_carries_its_surcharge(world: World, configure: Configure) -> None:
+    configure(price="0.5", surcharge="0.25")
+    (person,) = world.people(1)
+    opened = client.verify_one(person.reference, timeout=0)
+    assert opened.verification is not None
+    attend(world.runtime, opened.verification, lambda: False)
+    assert world.one("SELECT price FROM verifier.attempts").price == Decimal("0.75")
+
+
+def test_a_batch_stops_at_its_budget_with_a_clear_state_and_goes_on_with_more(
+    world: World, configure: Configure
+) -> None:
+    configure(price="0.5")
+    world.people(10)
+    batch = client.submit(selection="all", caller="test", key="k", budget="2").batch
+    scope = f"batch:{batch}"
+    world.drain_until(lambda: client.get_batch(batch).settled == 4)
+    world.drain()
+    assert spent(world, scope) == 2
+    assert client.get_batch(batch).waiting == {"budget": 6}
+    assert sweep()["exhausted"] == 1
+    row = world.one("SELECT * FROM verifier.batches")
+    assert (row.paused_by, row.pause_reason) == ("budget", "its budget of 2 CNY is used up")
+    world.later(seconds=120)
+    world.drain()
+    assert client.get_batch(batch).settled == 4
+    batches.resume(batch, Decimal(5))
+    world.drain_until(lambda: client.get_batch(batch).settled == 10)
+    assert spent(world, scope) == 5
+    assert len(world.rows("SELECT FROM verifier.attempts")) == 10
+
+
+def test_what_is_not_billed_costs_nothing_of_a_budget(world: World, configure: Configure) -> None:
+    """Unknown numbers are free at Tencent: a budget for two lets all ten through, two at a time."""
+    configure(price="0.5", budget="per_month = 1")
+    world.people(10, fate=Fate.UNKNOWN)
+    batch = client.submit(selection="all", caller="test", key="k", budget=1).batch
+
+    def done() -> bool:
+        world.later(seconds=61)  # who found no money left looks again after a minute
+        sweep()
+        return client.get_batch(batch).settled == 10
+
+    world.drain_until(done)
+    assert spent(world, f"batch:{batch}") == spent(world, month(world)) == 0
+
+
+def test_a_month_stops_the_lanes_and_not_a_million_rows(world: World, configure: Configure) -> None:
+    configure(price="0.5", budget="per_month = 1.2")
+    world.people(8)
+    batch = client.submit(selection="all", caller="test", key="k").batch
+    world.drain_until(lambda: client.get_batch(batch).settled == 2)
+    world.drain()
+    state = client.get_batch(batch)
+    assert (state.settled, state.waiting) == (2, {"budget": 6})
+    touched = world.rows("SELECT FROM verifier.open_verifications WHERE reason = 'budget'")
+    assert touched == []
+    assert world.one("SELECT not_before_reason FROM verifier.lanes WHERE lane = 'cmcc'")[0] == (
+        "budget"
+    )
+    assert len(world.rows("SELECT FROM verifier.billed_slots")) == 2
+    configure(price="0.5", budget="per_month = 10")
+    world.later(seconds=61)
+    world.drain_until(lambda: client.get_batch(batch).settled == 8)
+    assert spent(world, month(world)) == 4
+
+
+def test_a_month_counts_what_was_spent_before_the_budget_was_set(
+    world: World, configure: Configure
+) -> None:
+    configure(price="0.5")
+    world.people(3)
+    batch = client.submit(selection="all", caller="test", key="k").batch
+    world.drain_until(lambda: client.get_batch(batch).settled == 3)
+    configure(price="0.5", budget="per_month = 100")
+    assert world.runtime.config.budget.per_month == 100
+    assert spent(world, month(world)) == Decimal("1.5")
+
+
+def test_a_budget_is_never_passed_by_many_workers_at_once(
+    world: World, configure: Configure
+) -> None:
+    configure(price="0.5", budget="per_month = 3")
+    world.people(30)
+    batch = client.submit(selection="all", caller="test", key="k").batch
+    players = [Player(world.runtime) for _ in range(6)]
+    barrier = threading.Barrier(len(players))
+
+    def claim(player: Player) -> None:
+        barrier.wait()
+        player.claim_due(Lane.CMCC, 4)
+
+    threads = [threading.Thread(target=claim, args=(player,)) for player in players]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    flying = sum(len(player.flying) for player in players)
+    assert flying == 6
+    assert spent(world, month(world)) == 3
+    # One comes back unbilled, one is never made, one is lost: two may be asked for that.
+    first, second = [player for player in players if player.flying][:2]
+    first.hear(0, Answer(Outcome.NOT_SENT, "REFUSED", Billed.NO))
+    first.record()
+    second.hear(0, NotCalled.GIVEN_BACK)
+    second.record()
+    assert spent(world, month(world)) == 2
+    world.execute(
+        "UPDATE verifier.open_verifications SET lease_until = now() - interval '1 minute'"
+        " WHERE state = 'claimed'"
+    )
+    with transaction() as connection:
+        claims.release_expired(connection, "Asia/Shanghai")
+    assert spent(world, month(world)) == 2  # who was lost may have been billed
+    assert client.get_batch(batch).settled == 0
+
+
+def test_a_batch_without_a_budget_pays_for_whom_it_joins(
+    world: World, configure: Configure
+) -> None:
+    configure(price="0.5")
+    world.people(4)
+    poor = client.submit(selection="all", caller="test", key="poor", budget="0.5").batch
+    rich = client.submit(selection="all", caller="test", key="rich").batch
+    world.drain_until(lambda: client.get_batch(rich).settled == 4)
+    assert client.get_batch(poor).done
+    assert spent(world, f"batch:{poor}") == 0
+
+
+@pytest.mark.parametrize("budget", [0, -1, "x", "1e99", True, float("nan"), "0.0000001"])
+def test_what_is_no_amount_is_refused(world: World, budget: object) -> None:
+    with pytest.raises(UsageError, match="budget must be an amount"):
+        client.submit(selection="all", caller="t", key="k", budget=budget)  # type: ignore[arg-type]
+
+
+def test_the_budget_belongs_to_the_request(world: World, configure: Configure) -> None:
+    configure()
+    world.people(1)
+    first = client.submit(selection="all", caller="t", key="k", budget="5.0")
+    assert client.submit(selection="all", caller="t", key="k", budget=5).batch == first.batch
+    with pytest.raises(ConflictError):
+        client.submit(selection="all", caller="t", key="k", budget=6)

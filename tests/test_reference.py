@@ -14,12 +14,17 @@ from pydantic.fields import FieldInfo
 from beat_schedule import TIMETABLE
 from verifier.config import (
     AuditConfig,
+    BudgetConfig,
     CallbackConfig,
+    CarrierCheckConfig,
     Config,
     EngineConfig,
     GatewayConfig,
+    LaneConfig,
     ProviderConfig,
+    RecycledCheckConfig,
     ReminderConfig,
+    StatusCheckConfig,
     TimetableConfig,
     WebhookConfig,
 )
@@ -27,6 +32,11 @@ from verifier.config import (
 TEXT = (Path(__file__).parent.parent / "docs/reference.md").read_text("utf-8")
 SECTIONS: dict[str, type[BaseModel]] = {
     "providers.NAME.": ProviderConfig,
+    "lanes.LANE.": LaneConfig,
+    "checks.status.": StatusCheckConfig,
+    "checks.recycled.": RecycledCheckConfig,
+    "checks.carrier.": CarrierCheckConfig,
+    "budget.": BudgetConfig,
     "gateways.NAME.": GatewayConfig,
     "webhooks.NAME.": WebhookConfig,
     "callbacks.": CallbackConfig,
@@ -38,6 +48,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
 #: What stands for a default that the model does not hold itself.
 ELSEWHERE = {
     "gateways.NAME.endpoint": "the vendor's",
+    "providers.NAME.endpoint": "the vendor's",
+    "providers.NAME.check_lanes": "all",
     "timetable.audit": next(f"{e.at:%H:%M}" for e in TIMETABLE if e.task == "verifier.audit.run"),
     "timetable.reminders_plan": next(
         f"{e.at:%H:%M}" for e in TIMETABLE if e.task == "verifier.reminders.plan"

@@ -1,0 +1,130 @@
+"""``verifier config check`` about providers, lanes and money: the line, what is wrong, the fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import PROVIDERS, Cli
+
+SECRETS = {"TEST_SECRET_ID": "a", "TEST_SECRET_KEY": "b"}
+GOOD = (
+    PROVIDERS
+    + """
+[lanes.cmcc]
+weights = { tencent = 70, spare = 30 }
+
+[checks.carrier]
+when = "first"
+
+[budget]
+per_month = 20000.50
+"""
+)
+
+
+@pytest.fixture
+def check(anywhere: Cli, home: Path) -> Cli:
+    def run(text: str, **env: str):  # type: ignore[no-untyped-def]
+        home.mkdir(exist_ok=True)
+        (home / "verifier.toml").write_text(text, "utf-8")
+        return anywhere("config", "check", **SECRETS, **env)
+
+    return run  # type: ignore[return-value]
+
+
+FAULTS = {
+    "an unknown kind": (
+        ('kind = "tencent"\nsecret_id', 'kind = "tencnt"\nsecret_id'),
+        "line 3: providers.tencent.kind: must be one of",
+        "did you mean 'tencent'?",
+    ),
+    "no kind": (
+        ('kind = "tencent"\nsecret_id', "secret_id"),
+        "line 2: providers.tencent.kind: is missing",
+        "",
+    ),
+    "a key that this kind does not have": (
+        ("[providers.spare]", "[providers.spare]\nsecret_kee = 'env:X'"),
+        "line 9: providers.spare.secret_kee: unknown key",
+        "did you mean 'secret_key'?",
+    ),
+    "a lane that the action cannot reach": (
+        ('lanes = ["cmcc"]', 'lanes = ["cmcc", "mvno"]'),
+        "line 8: providers.spare: it cannot verify mvno numbers; it reaches cmcc",
+        "",
+    ),
+    "a secret in the file": (
+        ('"env:TEST_SECRET_ID"\nsecret_key = "env:TEST_SECRET_KEY"\nlanes = ["cmcc", ',
+         '"AKIDabcdefgh"\nsecret_key = "env:TEST_SECRET_KEY"\nlanes = ["cmcc", '),
+        "line 4: providers.tencent.secret_id: a secret must be a reference",
+        "",
+    ),
+    "a check that the kind does not know": (
+        ('preference = 2', 'preference = 2\nchecks = ["carrier"]'),
+        "line 8: providers.spare: it cannot check carrier",
+        "",
+    ),
+    "a negative price": (
+        ('preference = 2', 'preference = 2\nprice = -0.5'),
+        "line 15: providers.spare.price: must be greater than or equal to 0",
+        "",
+    ),
+    "a share of a stranger": (
+        ("spare = 30", "spar = 30"),
+        "lanes.cmcc names 'spar', which is no provider of it",
+        "",
+    ),
+    "an order and shares": (
+        ("weights = {", 'order = ["spare"]\nweights = {'),
+        "lanes.cmcc: it has an order and weights",
+        "",
+    ),
+    "a budget in another currency": (
+        ("per_month = 20000.50", 'per_month = 20000.50\ncurrency = "USD"'),
+        "the budget is in USD, and provider tencent is paid in CNY",
+        "",
+    ),
+    "a budget of nothing": (
+        ("per_month = 20000.50", "per_month = 0"),
+        "budget.per_month: must be greater than 0",
+        "",
+    ),
+    "a misspelt check": (
+        ("[checks.carrier]", "[checks.carier]"),
+        "checks.carier: unknown key",
+        "did you mean 'carrier'?",
+    ),
+    "a misspelt key of a check": (
+        ('when = "first"', 'wen = "first"'),
+        "line 20: checks.carrier.wen: unknown key",
+        "did you mean 'when'?",
+    ),
+}  # fmt: skip
+
+
+def test_what_is_in_order_is_said_to_be(check: Cli, anywhere: Cli) -> None:
+    ran = check(GOOD)
+    assert ran.code == 1  # there are no servers here
+    assert "ok    configuration" in ran.out
+    assert "only one way to cmcc (tencent), cucc (tencent), ctcc (tencent)" in ran.out
+    shown = anywhere("config", "show").ok().out
+    assert "providers.spare.action" in shown
+    assert "PhoneVerificationCMCC" in shown
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_named_with_its_line_and_the_nearest_name(name: str, check: Cli) -> None:
+    (before, after), said, hint = FAULTS[name]
+    assert before in GOOD
+    ran = check(GOOD.replace(before, after))
+    assert ran.code == 1
+    told = ran.out + ran.err
+    assert said in told, told
+    assert hint in told
+    assert "AKIDabcdefgh" not in told
+
+
+def test_two_apis_of_one_vendor_are_one_way(check: Cli) -> None:
+    assert "cmcc (tencent)" in check(GOOD).out

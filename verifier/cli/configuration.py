@@ -23,7 +23,10 @@ def show(as_json: bool) -> None:
     """Every setting with its value. Secrets are shown as the references they are in the file."""
     from verifier.config import config
 
-    view = {"environment": _environment(), "configuration": config().model_dump(mode="json", serialize_as_any=True)}
+    view = {
+        "environment": _environment(),
+        "configuration": config().model_dump(mode="json", serialize_as_any=True),
+    }
     if as_json:
         talk.out_json(view)
         return

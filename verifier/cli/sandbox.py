@@ -92,10 +92,12 @@ def _unwritable(directory: Path, error: OSError, option: str) -> UsageError:
 
 def _write(directory: Path, count: int, seed: int, *, option: str) -> None:
     """Make the people. Raises UsageError where the directory, of that option, is not writable."""
+    from verifier.outcomes import Lane
     from verifier.sandbox.people import generate, write
 
     try:
-        number = write(directory, generate(count, seed))
+        # What must come out with the configuration of `verifier dev up`, which reaches every lane.
+        number = write(directory, generate(count, seed, reach=frozenset(Lane)))
     except OSError as error:
         raise _unwritable(directory, error, option) from None
     talk.say(f"wrote {number:,} fictional people to {directory}")

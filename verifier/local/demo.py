@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 from pathlib import Path
 from typing import Any, Final
@@ -30,15 +30,18 @@ from verifier.errors import UsageError, VerifierError
 from verifier.identity.keyring import KeyRing
 from verifier.local.sandbox_config import sandbox_state, sandbox_url
 from verifier.local.stack import LocalStack
+from verifier.outcomes import Lane
 from verifier.sandbox.client import SandboxClient
 from verifier.sandbox.people import generate, write
 from verifier.settings import settings
-from verifier.store import clock, demo, jobs, reminders, users
+from verifier.store import clock, costs, demo, jobs, reminders, users
 from verifier.store.engine import engine, transaction
 
 #: The seed of the demo's people; their references begin with it.
 _SEED: Final = 2026
 _PREFIX: Final = f"u{_SEED}-"
+#: The provider that closes for maintenance in the middle of the batch.
+_CLOSED: Final = "tencent"
 _NIGHT: Final = time_of_day(2, 0)
 _MORNING: Final = time_of_day(9, 5)
 
@@ -124,7 +127,8 @@ class _Demo:
         return not nightly.due(now)
 
     def _make_people(self) -> _Truth:
-        write(self._files, generate(self._count, _SEED))
+        reach = frozenset(lane for lane in Lane if config().providers_of(lane))
+        write(self._files, generate(self._count, _SEED, reach))
         self._sandbox.reload()
         with (self._files / "expected.csv").open(encoding="utf-8", newline="") as file:
             return _Truth(
@@ -175,6 +179,7 @@ class _Demo:
         late = max(1, len(wanted) // 50)
         submitted = client.submit(wanted[:-late], caller="demo", key=f"demo-{time.time_ns()}")
         self._console.print(f"  ({late:,} signed up too late for this batch)")
+        closed: int | None = None
         with self._progress("verified", submitted.total) as advance:
             seen = 0
             end = time.monotonic() + _PATIENCE
@@ -182,6 +187,8 @@ class _Demo:
                 state = client.get_batch(submitted.batch)
                 advance(state.settled - seen)
                 seen = state.settled
+                if closed is None and seen >= submitted.total // 3:
+                    closed = self._sandbox.fault(_CLOSED, "maintenance")
                 if state.done or state.settled >= state.total:
                     break
                 if time.monotonic() > end:
@@ -197,6 +204,26 @@ class _Demo:
             f"({state.total / seconds:,.0f} a second)"
         )
         self._outcome_table(state.outcomes)
+        self._provider_table()
+        self._sandbox.lift(closed)
+
+    def _provider_table(self) -> None:
+        """Who was asked, and what it costs: a third of the way the first provider was closed."""
+        with transaction() as connection:
+            rows = costs.by_provider(connection, datetime.fromtimestamp(0, UTC), None)
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for column in ("  provider", "asked", "calls", "billed", "cost"):
+            table.add_column(
+                column, justify="left" if column in ("  provider", "asked") else "right"
+            )
+        for row in rows:
+            asked = "whose it is" if row.purpose == "verify" else row.purpose
+            cost = f"{row.cost:,.2f} {row.currency}" if row.currency else "–"
+            table.add_row(f"  {row.provider}", asked, f"{row.calls:,}", f"{row.billed:,}", cost)
+        self._console.print(
+            f"  a third of the way {_CLOSED} closed for maintenance: the lanes went on with others"
+        )
+        self._console.print(table)
 
     def _outcome_table(self, outcomes: dict[str, int]) -> None:
         table = Table(box=None, pad_edge=False, header_style="dim")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from verifier.errors import VerifierError
+from verifier.outcomes import Lane
 from verifier.sandbox import server
 from verifier.sandbox.people import generate, write
 
@@ -33,7 +34,7 @@ def serve(port: int, state: Path) -> None:
 @click.option("--directory", type=click.Path(path_type=Path), required=True)
 def people(count: int, seed: int, directory: Path) -> None:
     """Write users.csv, expected.csv and register.jsonl about fictional people."""
-    written = write(directory, generate(count, seed))
+    written = write(directory, generate(count, seed, reach=frozenset(Lane)))
     click.echo(f"wrote {written} people to {directory}", err=True)
 
 

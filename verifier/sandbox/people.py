@@ -5,9 +5,10 @@ Deterministic for a seed, streaming, phones and ID numbers unique within a seed.
 the product's own parsing rules; e-mail addresses (example.com) and push tokens are plainly made up.
 
 Shares: 75 % matched; mismatches 15 % (name 6, ID number 5, both 4); no record 5 % (half unknown,
-half cancelled); refused by the vendor 1 %; Broadnet and virtual operators 4 % (no provider covers
-them by default: settled without a call). About 3 % of the numbers of the three big carriers are
-ported, 1 % are suspended (which are verified normally), 70 % of people have a push token.
+half cancelled); refused by the vendor 1 %; Broadnet and virtual operators 4 % (matched where a
+provider reaches them, settled without a call elsewhere). About 3 % of the numbers of the three big
+carriers are ported, 1 % are suspended (which are verified normally), 70 % of people have a push
+token.
 """
 
 from __future__ import annotations
@@ -181,8 +182,11 @@ class _Phones:
         return f"{prefix}{self._suffixes[prefix].next():07d}"
 
 
-def generate(count: int, seed: int) -> Iterator[SandboxPerson]:
-    """``count`` people, the same ones whenever the seed is the same."""
+def generate(count: int, seed: int, reach: frozenset[Lane] = COVERED) -> Iterator[SandboxPerson]:
+    """``count`` people, the same ones whenever the seed is the same.
+
+    ``reach``: the lanes that the providers under test verify; what must come out depends on it.
+    """
     dice = random.Random(f"verifier sandbox people {seed}")
     phones, id_numbers = _Phones(dice), _IdNumbers(dice)
     lanes, fates, platforms = _Weighted(_LANES), _Weighted(_FATES), _Weighted(_PLATFORMS)
@@ -210,8 +214,8 @@ def generate(count: int, seed: int) -> Iterator[SandboxPerson]:
             bound_at=f"{bound:%Y-%m-%dT%H:%M:%SZ}",
             consent_at=f"{bound + timedelta(seconds=dice.randrange(30, 900)):%Y-%m-%dT%H:%M:%SZ}",
             entry=entry,
-            expected=_expected(lane, fate),
-            expected_detailed=_expected_detailed(lane, fate),
+            expected=_expected(lane, fate, reach),
+            expected_detailed=_expected_detailed(lane, fate, reach),
         )
 
 
@@ -293,13 +297,15 @@ def _entry(
     )
 
 
-def _expected(lane: Lane, fate: Fate) -> Meaning:
-    return _UNCOVERED.get(lane) or _RESULT.exact(_RESULTS.get(fate, "-4"))
+def _expected(lane: Lane, fate: Fate, reach: frozenset[Lane]) -> Meaning:
+    if lane not in reach:
+        return _UNCOVERED.get(lane, Meaning(Outcome.UNSUPPORTED_NUMBER, "SEGMENT"))
+    return _RESULT.exact(_RESULTS.get(fate, "-4"))
 
 
-def _expected_detailed(lane: Lane, fate: Fate) -> Meaning:
-    if lane in _UNCOVERED or fate not in _DETAILS:
-        return _expected(lane, fate)
+def _expected_detailed(lane: Lane, fate: Fate, reach: frozenset[Lane]) -> Meaning:
+    if lane not in reach or fate not in _DETAILS:
+        return _expected(lane, fate, reach)
     return _DETAIL.exact(_DETAILS[fate])
 
 

@@ -9,9 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
+from functools import cache
 
-from verifier.carriers.base import Person, Provider
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from verifier.carriers.base import Number, Person, Provider
 from verifier.carriers.tencent import Tencent
+from verifier.carriers.tencent_fields import FieldCipher
 from verifier.gateways.aliyun_sms import AliyunSms
 from verifier.gateways.base import Gateway, Message
 from verifier.gateways.jpush import JPush
@@ -19,6 +24,7 @@ from verifier.outcomes import Check, Lane
 from verifier.transport import Transport
 
 PERSON = Person(phone="13800138000", name="王小明", id_number="11010519491231002X")
+NUMBER = Number(PERSON.phone, since=date(2020, 1, 1))
 TOKEN = "1104a89792e1f3fe3a1"
 SECRETS = (
     PERSON.phone,
@@ -38,7 +44,8 @@ TENCENT_ACTIONS = (
 @dataclass(frozen=True)
 class ProviderCase:
     """``matched``: a body that means MATCHED, and ``carrier`` whose it then is. ``check``: one that
-    the provider offers, and ``checked``: a body that answers it."""
+    the provider offers, and ``checked``: a body that answers it. ``probed``: a body that says to a
+    probe that all is well."""
 
     name: str
     build: Callable[[str, Transport], Provider]
@@ -46,6 +53,7 @@ class ProviderCase:
     carrier: Lane | None = Lane.CMCC
     check: Check | None = None
     checked: bytes = b""
+    probed: bytes = b""
 
     def __str__(self) -> str:
         return self.name
@@ -74,18 +82,32 @@ class GatewayCase:
         )
 
 
+@cache
+def tencent_private_key() -> rsa.RSAPrivateKey:
+    """The vendor's side of the encrypted fields."""
+    return rsa.generate_private_key(65537, 2048)
+
+
 def tencent(
-    endpoint: str, transport: Transport, action: str = "PhoneVerification", detailed: bool = False
+    endpoint: str,
+    transport: Transport,
+    action: str = "PhoneVerification",
+    detailed: bool = False,
+    encrypt: bool = False,
+    checks: frozenset[Check] = frozenset(Check),
+    lanes: frozenset[Lane] = frozenset(Lane),
 ) -> Tencent:
     return Tencent(
         name="tencent",
-        lanes=frozenset(Lane),
+        lanes=lanes,
+        checks=checks & {Check.STATUS, Check.RECYCLED},
         action=action,
         endpoint=endpoint,
         secret_id="tests-secret-id",
         secret_key="tests-secret-key",
         transport=transport,
         detailed=detailed,
+        cipher=FieldCipher(tencent_private_key().public_key()) if encrypt else None,
     )
 
 
@@ -115,15 +137,32 @@ def tencent_body(**response: object) -> bytes:
     return json.dumps({"Response": {"RequestId": "request-1", **response}}).encode()
 
 
-def _tencent_case(action: str) -> ProviderCase:
+def _tencent_case(
+    action: str, check: Check | None = None, *, encrypt: bool = False
+) -> ProviderCase:
+    digests = action == "EncryptedPhoneVerification"
+    isp = {"ISP" if digests else "Isp": "移动"}
     return ProviderCase(
-        f"tencent.{action}",
-        lambda endpoint, transport: tencent(endpoint, transport, action),
-        tencent_body(Result="0", Isp="移动", Description="认证通过"),
+        f"tencent.{action}" + (".encrypted" if encrypt else ""),
+        lambda endpoint, transport: tencent(endpoint, transport, action, encrypt=encrypt),
+        tencent_body(Result="0", Description="认证通过", **isp),
+        check=check,
+        checked=tencent_body(Result="0", StatusCode=0, Range="[24,+)", Description="成功"),
+        probed=tencent_body(Result="-7" if digests else "-6", Description="不合法"),
     )
 
 
-PROVIDERS = [_tencent_case(action) for action in TENCENT_ACTIONS]
+TENCENT_CASES = [
+    _tencent_case("PhoneVerification", Check.STATUS),
+    _tencent_case("PhoneVerificationCMCC", Check.RECYCLED),
+    _tencent_case("PhoneVerificationCUCC"),
+    _tencent_case("PhoneVerificationCTCC"),
+    _tencent_case("PhoneVerification", Check.RECYCLED, encrypt=True),
+    _tencent_case("PhoneVerificationCTCC", Check.STATUS, encrypt=True),
+    _tencent_case("EncryptedPhoneVerification"),
+]
+
+PROVIDERS = [*TENCENT_CASES]
 GATEWAYS = [
     GatewayCase("jpush", jpush, TOKEN, b'{"sendno":"0","msg_id":"18100287007462234"}'),
     GatewayCase(

@@ -5,24 +5,41 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.cases import PERSON, PROVIDERS, SECRETS, ProviderCase
+from tests.contract.cases import NUMBER, PERSON, PROVIDERS, SECRETS, ProviderCase
 from tests.contract.faults import FAULTS, SLACK, TIME, Fault
 from tests.transport.certificates import Certificates
 from tests.transport.scripted import Peer, ScriptedServer, always, answer, refusing_url
 from verifier.carriers.base import Answer
-from verifier.outcomes import Billed, Outcome
+from verifier.outcomes import Billed, Check, Outcome
 from verifier.transport import Deadline, Transport
 
 every_provider = pytest.mark.parametrize("case", PROVIDERS, ids=str)
+every_checking_provider = pytest.mark.parametrize(
+    "case", [c for c in PROVIDERS if c.check], ids=str
+)
+every_probed_provider = pytest.mark.parametrize("case", [c for c in PROVIDERS if c.probed], ids=str)
+#: What may come of a check that was not understood, or not answered.
+NOT_ANSWERED = {Outcome.TIMEOUT, Outcome.PROVIDER_ERROR}
 
 
 def _verify(case: ProviderCase, endpoint: str, transport: Transport, seconds: float = 5) -> Answer:
     provider = case.build(endpoint, transport)
     started = time.monotonic()
     answered = provider.verify(PERSON, "attempt-1", Deadline.after(seconds))
+    assert time.monotonic() - started < seconds + SLACK
+    return answered
+
+
+def _check(case: ProviderCase, endpoint: str, transport: Transport, seconds: float = 5) -> Answer:
+    provider = case.build(endpoint, transport)
+    assert case.check is not None
+    assert case.check in provider.checks
+    started = time.monotonic()
+    answered = provider.check(case.check, NUMBER, "attempt-1", Deadline.after(seconds))
     assert time.monotonic() - started < seconds + SLACK
     return answered
 
@@ -210,3 +227,176 @@ def test_an_answer_that_quotes_our_input_as_a_code_is_not_repeated(
         answered = _verify(case, server.endpoint, transport)
     assert answered.outcome is Outcome.PROVIDER_ERROR
     assert PERSON.phone not in repr(answered)
+
+
+@every_provider
+@pytest.mark.parametrize("status", ["301 M", "302 F", "303 S", "307 T", "308 P"])
+def test_nobody_is_visited_because_a_redirect_says_so(
+    status: str, case: ProviderCase, transport: Transport
+) -> None:
+    """Personal data and a signature would go where a stranger likes."""
+    with ScriptedServer(always(answer(case.matched))) as elsewhere:
+        reply = answer(b"", status, {"Location": elsewhere.url})
+        with ScriptedServer(always(reply)) as server:
+            answered = _verify(case, server.endpoint, transport)
+            if case.check:
+                assert _check(case, server.endpoint, transport).fact is None
+        assert elsewhere.connections == 0
+    assert (answered.outcome, answered.billed) == (Outcome.PROVIDER_ERROR, Billed.MAYBE)
+
+
+@every_provider
+def test_a_huge_answer_is_not_read_to_its_end(case: ProviderCase, transport: Transport) -> None:
+    sent: list[int] = []
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + case.matched)
+        for _ in range(256):
+            peer.send(b" " * 1_048_576)
+            sent.append(1)
+
+    with ScriptedServer(script) as server:
+        answered = _verify(case, server.endpoint, transport)
+    assert (answered.outcome, answered.billed) == (Outcome.PROVIDER_ERROR, Billed.MAYBE)
+    assert len(sent) < 64
+
+
+@every_checking_provider
+def test_an_understood_check_is_a_fact_and_no_result(
+    case: ProviderCase, transport: Transport
+) -> None:
+    with ScriptedServer(always(answer(case.checked))) as server:
+        answered = _check(case, server.endpoint, transport)
+        assert len(server.received) == 1
+    assert answered.outcome is Outcome.CHECKED
+    assert answered.fact is not None
+    assert not answered.outcome.is_result
+
+
+@every_checking_provider
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_a_fault_after_a_check_is_sent_is_no_fact_and_maybe_billed(
+    fault: Fault, case: ProviderCase, transport: Transport
+) -> None:
+    with ScriptedServer(fault.script) as server:
+        answered = _check(case, server.endpoint, transport, TIME)
+        assert answered.outcome is (Outcome.PROVIDER_ERROR if fault.answered else Outcome.TIMEOUT)
+        assert (answered.billed, answered.fact) == (Billed.MAYBE, None)
+        assert len(server.received) == 1
+
+
+@every_checking_provider
+def test_a_check_without_a_connection_is_not_sent(case: ProviderCase, transport: Transport) -> None:
+    answered = _check(case, refusing_url().rstrip("/"), transport)
+    assert answered == Answer(Outcome.NOT_SENT, "REFUSED", billed=Billed.NO)
+
+
+@every_checking_provider
+def test_a_vetoed_check_is_not_sent(case: ProviderCase, transport: Transport) -> None:
+    assert case.check is not None
+    with ScriptedServer(always(answer(case.checked))) as server:
+        provider = case.build(server.endpoint, transport)
+        answered = provider.check(case.check, NUMBER, "a", Deadline.after(5), lambda: False)
+        assert answered == Answer(Outcome.NOT_SENT, "VETOED", billed=Billed.NO)
+        assert server.received == []
+
+
+@every_provider
+def test_a_check_that_is_not_offered_is_refused_without_a_call(
+    case: ProviderCase, transport: Transport
+) -> None:
+    with ScriptedServer(always(answer(case.checked))) as server:
+        provider = case.build(server.endpoint, transport)
+        for check in set(Check) - provider.checks:
+            answered = provider.check(check, NUMBER, "a", Deadline.after(5))
+            assert (answered.outcome, answered.detail) == (Outcome.INVALID_INPUT, "PARAM")
+            assert (answered.billed, answered.fact) == (Billed.NO, None)
+        assert server.connections == 0
+
+
+@every_checking_provider
+def test_a_check_is_answered_in_http_200_only(case: ProviderCase, transport: Transport) -> None:
+    for status in ("500 Internal Server Error", "202 Accepted", "404 Not Found"):
+        with ScriptedServer(always(answer(case.checked, status))) as server:
+            answered = _check(case, server.endpoint, transport)
+        assert answered.outcome is Outcome.PROVIDER_ERROR
+        assert answered.fact is None
+
+
+@every_checking_provider
+@pytest.mark.parametrize("value", [None, True, -1, 1.5, 10**40, "", "x" * 5000, [], {}, [[{}]]])
+def test_no_value_in_place_of_a_documented_one_makes_a_check_a_result(
+    value: object, case: ProviderCase, transport: Transport
+) -> None:
+    """Every leaf of the good answer in turn, but for the request's id and words for people."""
+    for body in _with_each_leaf(json.loads(case.checked), value):
+        with ScriptedServer(always(answer(json.dumps(body).encode()))) as server:
+            answered = _check(case, server.endpoint, transport)
+        assert not answered.outcome.is_result or answered.detail == "PARAM"
+        assert (answered.fact is not None) is (answered.outcome is Outcome.CHECKED)
+        if answered.outcome in NOT_ANSWERED:
+            assert answered.billed is Billed.MAYBE
+
+
+def _with_each_leaf(document: object, value: object) -> Iterator[object]:
+    """Copies of a JSON document, each with another leaf replaced."""
+    if isinstance(document, dict):
+        for key, inside in document.items():
+            for changed in _with_each_leaf(inside, value):
+                yield {**document, key: changed}
+    elif isinstance(document, list):
+        for number, inside in enumerate(document):
+            for changed in _with_each_leaf(inside, value):
+                yield [*document[:number], changed, *document[number + 1 :]]
+    else:
+        yield value
+
+
+@every_checking_provider
+def test_nothing_personal_is_logged_by_a_check_answered_or_put_into_the_url(
+    case: ProviderCase, transport: Transport, caplog: pytest.LogCaptureFixture
+) -> None:
+    echo = f"bad {PERSON.phone}".encode()
+    scripts = [fault.script for fault in FAULTS if fault.name in {"reset", "garbage", "cut_body"}]
+    scripts += [always(answer(case.checked)), always(answer(echo, "400 Bad Request"))]
+    with caplog.at_level("DEBUG"):
+        for script in scripts:
+            with ScriptedServer(script) as server:
+                answered = _check(case, server.endpoint, transport)
+            request_line, _, _ = server.received[0].partition(b"\r\n")
+            seen = repr(answered) + request_line.decode() + repr(NUMBER) + caplog.text
+            assert not [secret for secret in SECRETS if secret in seen]
+
+
+@every_provider
+def test_a_probe_makes_one_request_about_nobody_and_says_what_it_asked(
+    case: ProviderCase, transport: Transport
+) -> None:
+    with ScriptedServer(always(answer(b"", "500 Internal Server Error"))) as server:
+        probe = case.build(server.endpoint, transport).probe(Deadline.after(5))
+        assert len(server.received) == 1
+    assert len(probe.asked) > 20
+    assert not probe.works
+    assert probe.answer.outcome is Outcome.PROVIDER_ERROR
+    assert not [secret for secret in SECRETS if secret in probe.asked + repr(probe)]
+
+
+@every_probed_provider
+def test_a_probe_that_is_answered_as_documented_works_and_is_free(
+    case: ProviderCase, transport: Transport
+) -> None:
+    with ScriptedServer(always(answer(case.probed))) as server:
+        probe = case.build(server.endpoint, transport).probe(Deadline.after(5))
+        assert len(server.received) == 1
+    assert probe.works
+    assert probe.answer.billed is Billed.NO
+
+
+@every_provider
+def test_a_probe_of_what_is_not_there_does_not_work(
+    case: ProviderCase, transport: Transport
+) -> None:
+    probe = case.build(refusing_url().rstrip("/"), transport).probe(Deadline.after(5))
+    assert not probe.works
+    assert probe.answer.outcome is Outcome.NOT_SENT

@@ -25,7 +25,7 @@ from verifier.sandbox.people import (
 )
 from verifier.sandbox.segments import COVERED, PREFIXES
 from verifier.sandbox.server import SandboxServer
-from verifier.sandbox.tencent import RESULTS as CODES
+from verifier.sandbox.tencent_answers import RESULTS as CODES
 
 TODAY = date(2026, 6, 1)
 RESULT = code_table("tencent.faceid.PhoneVerification*.Result")

@@ -1,52 +1,59 @@
-"""Tencent Cloud FaceID: PhoneVerification and its three carrier editions (2018-03-01).
+"""Tencent Cloud FaceID 2018-03-01: PhoneVerification and its editions, and two checks of a number.
 
-``POST /`` with JSON, signed by TC3. Errors come in HTTP 200. Tencent takes no reference of ours and
-dedupes nothing: a call repeated is a call billed twice. Billed are the results "0" and "-4" only.
+Tencent takes no reference of ours and dedupes nothing: a call repeated is a call billed twice. What
+goes over the wire is in :mod:`.tencent_client`, what replies mean in :mod:`.tencent_reading` and
+:mod:`.tencent_checks`, what may stand in place of personal data in :mod:`.tencent_fields`.
 
 The carrier editions (…CMCC, …CUCC, …CTCC) take the same three elements, know no detailed mode, and
-may be wrong about a number that changed carriers.
+may be wrong about a number that changed carriers. The checks go to the same account as other
+actions; Tencent allows 20 calls a second of each action (1007/31320).
 """
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable
-from typing import Any, Final, Literal
-from urllib.parse import urlsplit
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from typing import Any, ClassVar, Final, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
-from verifier.carriers import base, wire
+from verifier.carriers import base, tencent_checks, tencent_reading, wire
 from verifier.carriers.base import Answer, Number, Person, Probe
+from verifier.carriers.tencent_client import FaceId
+from verifier.carriers.tencent_fields import Digest, FieldCipher, digested, public_key
 from verifier.config.common import Endpoint, SecretRef, resolve_secret
-from verifier.outcomes import UNKNOWN_CODE, Billed, Check, Lane, Meaning, Outcome, code_table
-from verifier.signing import tc3
-from verifier.transport import Deadline, Reply, Transport
-from verifier.transport.reply import code_of, identifier_of
+from verifier.errors import ConfigError
+from verifier.outcomes import Check, Lane, Outcome
+from verifier.transport import Deadline, Transport
 
-VERSION = "2018-03-01"
-CONTENT_TYPE = "application/json"
 DETAILED_ACTION = "PhoneVerification"
+DIGEST_ACTION = "EncryptedPhoneVerification"
 
-_BILLED_RESULTS = frozenset({"0", "-4"})
-_CARRIERS = {"移动": Lane.CMCC, "联通": Lane.CUCC, "电信": Lane.CTCC}
-_UNNAMED = Meaning(Outcome.MISMATCHED, "UNSPECIFIED")
-
-
+_SHANGHAI: Final = ZoneInfo("Asia/Shanghai")
 _BIG_THREE: Final = frozenset({Lane.CMCC, Lane.CUCC, Lane.CTCC})
 _LANES_OF_ACTION: Final = {
     "PhoneVerification": _BIG_THREE,
     "PhoneVerificationCMCC": frozenset({Lane.CMCC}),
     "PhoneVerificationCUCC": frozenset({Lane.CUCC}),
     "PhoneVerificationCTCC": frozenset({Lane.CTCC}),
+    "EncryptedPhoneVerification": _BIG_THREE,
 }
-#: Nobody's: Tencent answers "-6", which it does not bill.
-_NOBODY: Final = Person(phone="10000000000", name="无名", id_number="11010119900307563X")
+#: Half of a surrogate pair is no text: there is nothing that could be sent.
+_UNSENDABLE: Final = Answer(Outcome.INVALID_INPUT, "PARAM")
+#: Nobody's: no number begins with 100, and the check digit of this ID number would be X.
+_NOBODY: Final = Person(phone="10000000000", name="无名", id_number="110101199003075630")
+#: What Tencent may answer about nobody, by action: none of it is billed.
+_OF_NOBODY: Final = {
+    DIGEST_ACTION: frozenset({"-7", "-8", "-9"}),
+    tencent_checks.STATUS: frozenset({"-1", "-2", "-13"}),
+    tencent_checks.NETWORK_TIME: frozenset({"-1", "-13"}),
+}
+_OF_NOBODYS_ELEMENTS: Final = frozenset({"-6", "-7", "-8", "-9", "-13"})
 
 
 class Settings(base.Settings):
-    """``kind = "tencent"``: one action of FaceID under one account."""
+    """``kind = "tencent"``: one action of FaceID under one account, and the checks beside it."""
 
     kind: Literal["tencent"]
     action: Literal[
@@ -54,11 +61,17 @@ class Settings(base.Settings):
         "PhoneVerificationCMCC",
         "PhoneVerificationCUCC",
         "PhoneVerificationCTCC",
+        "EncryptedPhoneVerification",
     ] = "PhoneVerification"
     endpoint: Endpoint = "https://faceid.tencentcloudapi.com"
     secret_id: SecretRef
     secret_key: SecretRef
     detailed: bool = Field(False, description="VerifyMode 1: says which element differs, dearer")
+    encrypt: bool = Field(False, description="AES-256-CBC over the personal data, within TLS")
+    encryption_key: SecretRef | None = Field(None, description="Tencent's RSA public key, PEM")
+    digest: Digest = Field("sha256", description="what EncryptedPhoneVerification is sent")
+
+    supported_checks: ClassVar[frozenset[Check]] = frozenset(tencent_checks.ACTION_OF)
 
     @property
     def reaches(self) -> frozenset[Lane]:
@@ -69,7 +82,8 @@ class Settings(base.Settings):
         return "tencent"
 
     def secrets(self) -> tuple[str, ...]:
-        return self.secret_id, self.secret_key
+        key = () if self.encryption_key is None else (self.encryption_key,)
+        return self.secret_id, self.secret_key, *key
 
     @model_validator(mode="after")
     def _detailed_where_it_is_known(self) -> Settings:
@@ -79,17 +93,43 @@ class Settings(base.Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _encrypted_or_digested(self) -> Settings:
+        if self.encrypt and self.encryption_key is None:
+            raise ValueError("encrypt needs encryption_key: Tencent's RSA public key")
+        if not self.encrypt and self.encryption_key is not None:
+            raise ValueError("there is an encryption_key, but nothing is encrypted: encrypt = true")
+        if self.encrypt and self.action == DIGEST_ACTION:
+            raise ValueError(f"{DIGEST_ACTION} takes digests, which cannot be encrypted as well")
+        if "digest" in self.model_fields_set and self.action != DIGEST_ACTION:
+            raise ValueError(f"{self.action} takes no digests: use the action {DIGEST_ACTION}")
+        return self
+
     def build(self, name: str, transport: Transport) -> Tencent:
         return Tencent(
             name=name,
             lanes=frozenset(self.lanes),
+            checks=frozenset(self.checks),
             action=self.action,
             endpoint=self.endpoint,
             secret_id=resolve_secret(self.secret_id),
             secret_key=resolve_secret(self.secret_key),
             transport=transport,
             detailed=self.detailed,
+            digest=self.digest,
+            cipher=self._cipher(name),
         )
+
+    def _cipher(self, name: str) -> FieldCipher | None:
+        if self.encryption_key is None:
+            return None
+        try:
+            return FieldCipher(public_key(resolve_secret(self.encryption_key)))
+        except ValueError as error:
+            raise ConfigError(
+                f"providers.{name}: the encryption_key cannot be used: {error}.",
+                fix="Copy the RSA public key for AES-256-CBC from the FaceID console.",
+            ) from None
 
 
 class Tencent:
@@ -107,26 +147,21 @@ class Tencent:
         secret_id: str,
         secret_key: str,
         transport: Transport,
+        checks: frozenset[Check] = frozenset(),
         detailed: bool = False,
+        digest: Digest = "sha256",
+        cipher: FieldCipher | None = None,
     ) -> None:
         self.name = name
         self.lanes = lanes
-        self.checks: frozenset[Check] = frozenset()
-        self._secret_id = secret_id
-        self._secret_key = secret_key
-        self._transport = transport
-        self._url = f"{endpoint}/"
-        self._host = urlsplit(endpoint).netloc
-        self._verify_mode = {"VerifyMode": "1" if detailed else "0"}
-        if action != DETAILED_ACTION:
-            self._verify_mode = {}
-        self._headers = {
-            "Host": self._host,
-            "Content-Type": CONTENT_TYPE,
-            "X-TC-Action": action,
-            "X-TC-Version": VERSION,
-            "X-TC-Language": "zh-CN",
-        }
+        self.checks = checks
+        self._action = action
+        self._faceid = FaceId(
+            endpoint=endpoint, secret_id=secret_id, secret_key=secret_key, transport=transport
+        )
+        self._detailed = detailed
+        self._digest: Digest = digest
+        self._cipher = cipher
 
     def verify(
         self,
@@ -135,108 +170,79 @@ class Tencent:
         deadline: Deadline,
         before_send: Callable[[], bool] | None = None,
     ) -> Answer:
-        fields = {
-            "IdCard": person.id_number,
-            "Name": person.name,
-            "Phone": person.phone,
-            **self._verify_mode,
-        }
-        body = json.dumps(fields, ensure_ascii=False).encode()
-        headers = self._signed(body, int(time.time()))
-        reply = wire.ask(
-            lambda: self._transport.request("POST", self._url, headers, body, deadline, before_send)
-        )
-        return reply if isinstance(reply, Answer) else read(reply)
+        try:
+            parameters = self._elements(person)
+        except UnicodeEncodeError:
+            return _UNSENDABLE
+        reply = self._faceid.ask(self._action, parameters, deadline, before_send)
+        if isinstance(reply, Answer):
+            return reply
+        return tencent_reading.verification(reply, self._action, detailed=self._detailed)
 
     def check(
         self,
-        check: Check,  # noqa: ARG002
-        number: Number,  # noqa: ARG002
+        check: Check,
+        number: Number,
         reference: str,  # noqa: ARG002
-        deadline: Deadline,  # noqa: ARG002
-        before_send: Callable[[], bool] | None = None,  # noqa: ARG002
+        deadline: Deadline,
+        before_send: Callable[[], bool] | None = None,
     ) -> Answer:
-        return wire.not_offered()
+        """Without the day to compare with, ``RECYCLED`` would be paid for and say nothing."""
+        if check not in self.checks or (check is Check.RECYCLED and number.since is None):
+            return wire.not_offered()
+        return self._check(check, number, deadline, before_send)
 
     def probe(self, deadline: Deadline) -> Probe:
-        answer = self.verify(_NOBODY, "probe", deadline)
-        return Probe(
-            "whose a malformed number is (answered -6, which Tencent does not bill)",
-            answer,
-            answer.outcome is Outcome.INVALID_INPUT,
-        )
+        """Asks what the provider is there for: an account may have one action and not another."""
+        if self.lanes:
+            answer, action = self.verify(_NOBODY, "probe", deadline), self._action
+            asked = "whose the number 10000000000 is, which cannot exist (a refusal is not billed)"
+        else:
+            check = Check.STATUS if Check.STATUS in self.checks else Check.RECYCLED
+            number = Number(_NOBODY.phone, since=_today())
+            answer, action = self._check(check, number, deadline, None), _action_of(check)
+            asked = f"{action} of 10000000000, which is no number (a refusal is not billed)"
+        return Probe(asked, answer, answer.code in _OF_NOBODY.get(action, _OF_NOBODYS_ELEMENTS))
 
     def close(self) -> None:
-        self._transport.close()
+        self._faceid.close()
 
-    def _signed(self, body: bytes, timestamp: int) -> dict[str, str]:
-        return self._headers | {
-            "X-TC-Timestamp": str(timestamp),
-            "Authorization": tc3.authorization(
-                secret_id=self._secret_id,
-                secret_key=self._secret_key,
-                service="faceid",
-                host=self._host,
-                content_type=CONTENT_TYPE,
-                body=body,
-                timestamp=timestamp,
-            ),
-        }
+    def _check(
+        self,
+        check: Check,
+        number: Number,
+        deadline: Deadline,
+        before_send: Callable[[], bool] | None,
+    ) -> Answer:
+        try:
+            parameters = self._sealed({"Mobile": number.phone}, nested=True)
+        except UnicodeEncodeError:
+            return _UNSENDABLE
+        reply = self._faceid.ask(_action_of(check), parameters, deadline, before_send)
+        if isinstance(reply, Answer):
+            return reply
+        if check is Check.STATUS:
+            return tencent_checks.status(reply)
+        return tencent_checks.network_time(reply, number.since or _today(), _today())
 
+    def _elements(self, person: Person) -> Mapping[str, Any]:
+        elements = {"IdCard": person.id_number, "Name": person.name, "Phone": person.phone}
+        if self._action == DIGEST_ACTION:
+            return digested(elements, self._digest)
+        if self._action != DETAILED_ACTION:
+            return self._sealed(elements, nested=True)
+        mode = {"VerifyMode": "1" if self._detailed else "0"}
+        return mode | self._sealed(elements, nested=False)
 
-def read(reply: Reply) -> Answer:
-    """What a reply means. Only a documented result in an HTTP 200 says anything about a person."""
-    response = (reply.json_object() or {}).get("Response")
-    if not isinstance(response, dict):
-        return wire.answer_to_status(reply)
-    if "Error" in response:
-        return _read_error(response, reply)
-    if reply.status != 200:
-        return wire.answer_to_status(reply)
-    return _read_result(response, reply)
-
-
-def _read_error(response: dict[str, Any], reply: Reply) -> Answer:
-    error = response["Error"]
-    code = code_of(error.get("Code")) if isinstance(error, dict) else None
-    meaning = code_table("tencent.error").by_prefix(code) if code else UNKNOWN_CODE
-    return Answer(
-        meaning.outcome,
-        meaning.detail,
-        billed=Billed.MAYBE if meaning is UNKNOWN_CODE else Billed.NO,
-        code=code,
-        request_id=identifier_of(response.get("RequestId")),
-        http_status=reply.status,
-        retry_after=reply.retry_after(),
-    )
+    def _sealed(self, fields: dict[str, str], *, nested: bool) -> dict[str, Any]:
+        for value in fields.values():
+            value.encode()  # here, so that clear and encrypted text fail alike
+        return fields if self._cipher is None else self._cipher.sealed(fields, nested=nested)
 
 
-def _read_result(response: dict[str, Any], reply: Reply) -> Answer:
-    result = response.get("Result")
-    code = code_of(result)  # documented as a string; the number 0 would not be a match
-    meaning = (
-        code_table("tencent.faceid.PhoneVerification*.Result").exact(code) if code else UNKNOWN_CODE
-    )
-    billed = Billed.NO
-    if meaning is UNKNOWN_CODE:
-        billed = Billed.MAYBE
-    elif code in _BILLED_RESULTS:
-        billed = Billed.YES
-    if meaning.outcome is Outcome.MISMATCHED:
-        meaning = _which_differs(response.get("ResultDetail"))
-    isp = response.get("Isp")
-    return Answer(
-        meaning.outcome,
-        meaning.detail,
-        billed=billed,
-        code=code,
-        request_id=identifier_of(response.get("RequestId")),
-        carrier=_CARRIERS.get(isp) if isinstance(isp, str) else None,
-        http_status=reply.status,
-    )
+def _action_of(check: Check) -> str:
+    return tencent_checks.ACTION_OF[check]
 
 
-def _which_differs(detail: object) -> Meaning:
-    """Told in the detailed mode only. An unknown detail is still a mismatch, of unnamed parts."""
-    meaning = code_table("tencent.faceid.PhoneVerification.ResultDetail").exact(detail)
-    return _UNNAMED if meaning is UNKNOWN_CODE else meaning
+def _today() -> date:
+    return datetime.now(_SHANGHAI).date()

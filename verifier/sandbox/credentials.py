@@ -11,6 +11,9 @@ import secrets
 import string
 from pathlib import Path
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
 _ALPHANUMERIC = string.ascii_letters + string.digits
 
 
@@ -18,8 +21,8 @@ def _random(length: int, alphabet: str = _ALPHANUMERIC) -> str:
     return "".join(secrets.choice(alphabet) for _ in range(length))
 
 
-def _new(name: str) -> str:
-    match name:  # the vendors' shapes, so that nothing mistakes a key for another's
+def _new(path: Path) -> str:
+    match path.name:  # the vendors' shapes, so that nothing mistakes a key for another's
         case "tencent_secret_id":
             return "AKID" + _random(32)
         case "aliyun_key_id":
@@ -28,8 +31,33 @@ def _new(name: str) -> str:
             return _random(24, "0123456789abcdef")
         case "tencent_secret_key":
             return _random(32)
+        case "tencent_encryption_private_key":
+            return _private_key()
+        case "tencent_encryption_public_key":
+            # Of the private key in the file: of two processes that start at once, one made it.
+            return _public_key(_ensure(path.with_name("tencent_encryption_private_key")))
         case _:
             return _random(30)
+
+
+def _private_key() -> str:
+    """Takes a tenth of a second and more, but only once a directory."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ).decode("ascii")
+
+
+def _public_key(private: str) -> str:
+    """In PKCS #1, as Tencent hands out its own."""
+    key = serialization.load_pem_private_key(private.encode(), password=None)
+    return (
+        key.public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.PKCS1)
+        .decode("ascii")
+    )
 
 
 NAMES = (
@@ -39,6 +67,8 @@ NAMES = (
     "jpush_master_secret",
     "aliyun_key_id",
     "aliyun_key_secret",
+    "tencent_encryption_private_key",
+    "tencent_encryption_public_key",
 )
 
 
@@ -51,11 +81,12 @@ def ensure_credentials(directory: Path) -> dict[str, str]:
 
 def _ensure(path: Path) -> str:
     if not path.exists():
+        content = _new(path)
         # Written aside and linked, so that a reader never sees an empty file.
         draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(_new(path.name))
+            file.write(content)
         try:
             os.link(draft, path)
         except FileExistsError:

@@ -92,6 +92,10 @@ class Register:
         line = self._lines.get(phone)
         return None if line is None else parse_entry(json.loads(line))
 
+    def phones(self) -> list[str]:
+        """Every phone that is known."""
+        return list(self._lines)
+
     def token_is_dead(self, token: str) -> bool:
         """Whether the register says that this app installation is gone."""
         return token in self._dead_tokens

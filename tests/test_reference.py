@@ -28,6 +28,7 @@ from verifier.config import (
     TimetableConfig,
     WebhookConfig,
 )
+from verifier.config.providers import kinds, settings_of
 
 TEXT = (Path(__file__).parent.parent / "docs/reference.md").read_text("utf-8")
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -117,6 +118,35 @@ def test_every_table_of_the_file_is_looked_at() -> None:
         if isinstance(field.get_default(call_default_factory=True), (BaseModel, dict))
     }
     assert nested == tables
+
+
+PROVIDERS = (Path(__file__).parent.parent / "docs/providers.md").read_text("utf-8")
+
+
+def of_kind(kind: str) -> dict[str, str]:
+    """Key → default, as the tables under the kind's heading have them."""
+    text = PROVIDERS.partition(f"\n## {kind}\n")[2].partition("\n## ")[0]
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        if not line.startswith("| `"):
+            continue
+        keys_cell, default_cell = (cell.strip() for cell in line.split("|")[1:3])
+        defaults = default_cell.replace("`", "").split(", ")
+        for number, key in enumerate(re.findall("`([^`]+)`", keys_cell)):
+            found[key] = defaults[number % len(defaults)]
+    return found
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_every_kind_of_provider_is_documented_with_every_key_of_its_own(kind: str) -> None:
+    model = settings_of(kind)
+    assert model is not None
+    own = {
+        field.alias or name: shown(field)
+        for name, field in model.model_fields.items()
+        if name == "endpoint" or (name != "kind" and name not in ProviderConfig.model_fields)
+    }
+    assert of_kind(kind) == own
 
 
 def test_the_reference_has_every_key_of_the_configuration_file_and_no_other() -> None:

@@ -39,6 +39,7 @@ NAMES = (
     "jpush_master_secret",
     "aliyun_key_id",
     "aliyun_key_secret",
+    "dytns_auth_code",
 )
 
 

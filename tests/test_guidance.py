@@ -68,7 +68,8 @@ def test_every_detail_of_every_vendor_table_has_a_text() -> None:
     tables = yaml_tables()
     assert len(tables) > 10
     for table in tables:
-        names = {name_of(meaning.outcome, meaning.detail) for _, meaning in rows_of(table)}
+        told = [meaning for _, meaning in rows_of(table) if meaning.outcome in TOLD]
+        names = {name_of(meaning.outcome, meaning.detail) for meaning in told}
         assert names <= set(DOCUMENT["outcome"]), table
 
 

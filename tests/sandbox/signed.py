@@ -81,6 +81,7 @@ def aliyun(
     at: float | None = None,
     secret: str | None = None,
     timeout: float = TIMEOUT,
+    version: str = "2017-05-25",
 ) -> requests.Response:
     credentials = server.credentials
     form = "" if in_query else urlencode(parameters)
@@ -89,7 +90,7 @@ def aliyun(
     headers = {
         "host": f"127.0.0.1:{server.port}",
         "x-acs-action": action,
-        "x-acs-version": "2017-05-25",
+        "x-acs-version": version,
         "x-acs-date": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "x-acs-signature-nonce": nonce or secrets.token_hex(16),
         "x-acs-content-sha256": payload,

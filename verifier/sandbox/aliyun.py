@@ -1,45 +1,34 @@
 """Alibaba Cloud SMS (Dysmsapi 2017-05-25): ``SendSms`` and ``QuerySendDetails``.
 
-The gateway refuses with HTTP 4xx and ``{Code, Message, RequestId, HostId}``; the product answers
-HTTP 200 with ``Code`` "OK" or ``isv.*``. Nothing is deduplicated: OutId is only echoed. Sources:
-help.aliyun.com document_detail/419277 (QuerySendDetails: PageSize 1–50, yyyyMMdd in UTC+8, 30
-days), /101346 (codes), "V3 request structure and signature" (nonce, 15 minutes).
+Behind the gateway (:mod:`.alibaba`) the product answers HTTP 200 with ``Code`` "OK" or ``isv.*``.
+Nothing is deduplicated: OutId is only echoed. Sources: help.aliyun.com document_detail/419277
+(QuerySendDetails: PageSize 1–50, yyyyMMdd in UTC+8, 30 days), /101346 (codes).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections import deque
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qsl
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
+from verifier.sandbox.alibaba import CONTENT_TYPE, AlibabaGateway, parameters_of, refused
 from verifier.sandbox.faults import FaultKind, VendorName
 from verifier.sandbox.keys import subject_key
 from verifier.sandbox.knobs import Knobs
 from verifier.sandbox.register import Register
-from verifier.sandbox.signatures import ACS3_SKEW, SignatureRefused, check_acs3
 from verifier.sandbox.truth import Message, Truth
 from verifier.sandbox.wire import Call, Received, Reply, dump
 
 VERSION = "2017-05-25"
+HOST = "dysmsapi.aliyuncs.com"
 _SHANGHAI = ZoneInfo("Asia/Shanghai")
-_CONTENT_TYPE = "application/json;charset=utf-8"
 _PHONE = re.compile(r"(?:\+?86)?(1[3-9][0-9]{9})")
 _TEMPLATE_CODE = re.compile(r"SMS_\w{1,64}")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _DAY = 86_400.0
-_REFUSALS = {
-    "IncompleteSignature": 400,
-    "InvalidAccessKeyId.NotFound": 404,
-    "InvalidTimeStamp.Format": 400,
-    "InvalidTimeStamp.Expired": 400,
-    "SignatureDoesNotMatch": 400,
-    "SignatureNonceUsed": 400,
-}
 _MANDATORY = {
     "SendSms": ("PhoneNumbers", "SignName", "TemplateCode"),
     "QuerySendDetails": ("PhoneNumber", "SendDate", "PageSize", "CurrentPage"),
@@ -51,43 +40,28 @@ class Aliyun:
 
     name: VendorName = "aliyun"
 
-    def __init__(self, credentials: dict[str, str], register: Register, truth: Truth) -> None:
-        self._id = credentials["aliyun_key_id"]
-        self._secret = credentials["aliyun_key_secret"]
+    def __init__(self, gateway: AlibabaGateway, register: Register, truth: Truth) -> None:
+        self._gateway = gateway
         self._register = register
         self._truth = truth
-        self._nonces: set[str] = set()
-        self._nonce_times: deque[tuple[float, str]] = deque()
         self.knobs = Knobs()
 
     def speaks(self, received: Received) -> bool:
         return "x-acs-action" in received.headers
 
     def read(self, received: Received) -> Call:
-        headers = received.headers
-        action = headers.get("x-acs-action", "")
+        action = received.headers.get("x-acs-action", "")
         if action not in _MANDATORY:
             return Call(self.name, "unknown", received)
-        parameters = dict(parse_qsl(received.query, keep_blank_values=True))
-        if headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded"):
-            text = received.body.decode("utf-8", "replace")
-            parameters.update(parse_qsl(text, keep_blank_values=True))
+        parameters = parameters_of(received)
         # Without the phone: the truth tallies phones by verifications; an SMS is a message there.
         return Call(self.name, action, received, parameters, reference=parameters.get("OutId"))
 
     def answer(self, call: Call) -> Reply:
-        try:
-            check_acs3(call.received, self._id, self._secret)
-            self._use_nonce(call.received)
-        except SignatureRefused as refused:
-            return _refused(refused.code, _REFUSALS[refused.code])
-        if call.received.headers.get("x-acs-version") != VERSION:
-            return _refused("InvalidVersion", 400)
-        if call.action == "unknown":
-            return _refused("InvalidAction.NotFound", 404)
-        for name in _MANDATORY[call.action]:
-            if not call.parameters.get(name):
-                return _refused(f"Missing{name}", 400)
+        mandatory = _MANDATORY.get(call.action, ())
+        refusal = self._gateway.refusal(call, VERSION, HOST, mandatory)
+        if refusal is not None:
+            return refusal
         if call.action == "SendSms":
             return self._send(call)
         return self._details(call)
@@ -97,24 +71,15 @@ class Aliyun:
             case FaultKind.RATE_LIMIT if call.action == "SendSms":
                 return _product("isv.BUSINESS_LIMIT_CONTROL")
             case FaultKind.RATE_LIMIT:
-                return _refused("Throttling.User", 400)
+                return refused("Throttling.User", HOST)
             case FaultKind.MAINTENANCE:
-                return _refused("ServiceUnavailable", 503)
+                return refused("ServiceUnavailable", HOST)
             case FaultKind.AUTH:
-                return _refused("InvalidAccessKeyId.NotFound", 404)
+                return refused("InvalidAccessKeyId.NotFound", HOST)
             case FaultKind.ARREARS:
                 return _product("isv.AMOUNT_NOT_ENOUGH")
             case _:
                 return _product("isv.NEVER_HEARD_OF")
-
-    def _use_nonce(self, received: Received) -> None:
-        nonce, now = received.headers.get("x-acs-signature-nonce", ""), received.at
-        while self._nonce_times and self._nonce_times[0][0] < now - 2 * ACS3_SKEW:
-            self._nonces.discard(self._nonce_times.popleft()[1])
-        if not nonce or nonce in self._nonces:
-            raise SignatureRefused("SignatureNonceUsed")
-        self._nonces.add(nonce)
-        self._nonce_times.append((now, nonce))
 
     def _send(self, call: Call) -> Reply:
         ask, now = call.parameters, call.received.at
@@ -237,14 +202,4 @@ def _local(at: float) -> str:
 
 def _product(code: str, *, billed: bool = False, **fields: object) -> Reply:
     document = {"Code": code, "Message": code, "RequestId": str(uuid4()).upper(), **fields}
-    return Reply(200, dump(document), content_type=_CONTENT_TYPE, code=code, billed=billed)
-
-
-def _refused(code: str, status: int) -> Reply:
-    document = {
-        "Code": code,
-        "Message": code,
-        "RequestId": str(uuid4()).upper(),
-        "HostId": "dysmsapi.aliyuncs.com",
-    }
-    return Reply(status, dump(document), content_type=_CONTENT_TYPE, code=code)
+    return Reply(200, dump(document), content_type=CONTENT_TYPE, code=code, billed=billed)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import string
+from functools import cache
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -40,8 +41,9 @@ def _new(path: Path) -> str:
             return _random(30)
 
 
+@cache
 def _private_key() -> str:
-    """Takes a tenth of a second and more, but only once a directory."""
+    """Takes a tenth of a second and more, so a process makes one for all its sandboxes."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     return key.private_bytes(
         serialization.Encoding.PEM,
@@ -69,6 +71,7 @@ NAMES = (
     "aliyun_key_secret",
     "tencent_encryption_private_key",
     "tencent_encryption_public_key",
+    "dytns_auth_code",
 )
 
 

@@ -7,6 +7,7 @@ when asked for: a million people then take about 250 MB and load in three second
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -82,6 +83,7 @@ class Register:
         self._path = path
         self._lines: dict[str, bytes] = {}
         self._dead_tokens: set[str] = set()
+        self._digests: dict[str, dict[bytes, str]] = {}  # algorithm → digest → phone
         self.reload()
 
     def __len__(self) -> int:
@@ -100,6 +102,20 @@ class Register:
         """Whether the register says that this app installation is gone."""
         return token in self._dead_tokens
 
+    def phone_of(self, digest: str, algorithm: str) -> str | None:
+        """The registered phone whose digest (hexadecimal) this is, or None.
+
+        The first question about an algorithm costs a walk through all phones: a second a million.
+        """
+        index = self._digests.get(algorithm)
+        if index is None:
+            index = {_digest(phone, algorithm): phone for phone in self._lines}
+            self._digests[algorithm] = index
+        try:
+            return index.get(bytes.fromhex(digest))
+        except ValueError:
+            return None
+
     def put(self, entries: list[RegisterEntry]) -> None:
         """Add or replace entries, also in the file."""
         self._append([entry.to_json() for entry in entries])
@@ -112,6 +128,7 @@ class Register:
         """Read the file anew (a missing one is an empty register); returns how many phones."""
         self._lines.clear()
         self._dead_tokens.clear()
+        self._digests.clear()
         if self._path.exists():
             with self._path.open("rb") as file:
                 for line in file:
@@ -131,18 +148,32 @@ class Register:
 
     def _take(self, line: bytes) -> None:
         if _PLAIN.match(line) and b'"push_live"' not in line:
-            self._lines[line[10:21].decode("ascii")] = line
+            self._put(line[10:21].decode("ascii"), line)
             return
         if not line:
             return
         row = json.loads(line)
         if row.get("removed"):
-            self._lines.pop(row["phone"], None)
+            self._drop(row["phone"])
             return
-        self._lines[row["phone"]] = line
+        self._put(row["phone"], line)
         token = row.get("push_token")
         if token:
             if row.get("push_live", True):
                 self._dead_tokens.discard(token)
             else:
                 self._dead_tokens.add(token)
+
+    def _put(self, phone: str, line: bytes) -> None:
+        self._lines[phone] = line
+        for algorithm, index in self._digests.items():
+            index[_digest(phone, algorithm)] = phone
+
+    def _drop(self, phone: str) -> None:
+        self._lines.pop(phone, None)
+        for algorithm, index in self._digests.items():
+            index.pop(_digest(phone, algorithm), None)
+
+
+def _digest(phone: str, algorithm: str) -> bytes:
+    return hashlib.new(algorithm, phone.encode(), usedforsecurity=False).digest()

@@ -12,8 +12,11 @@ from pathlib import Path
 
 from aiohttp import web
 
+from verifier.sandbox.alibaba import AlibabaGateway
 from verifier.sandbox.aliyun import Aliyun
+from verifier.sandbox.cloudauth import Cloudauth
 from verifier.sandbox.credentials import ensure_credentials
+from verifier.sandbox.dytns import Dytns
 from verifier.sandbox.faults import EXCUSES, Fault, FaultBoard, FaultKind
 from verifier.sandbox.jpush import JPush
 from verifier.sandbox.knobs import Knobs
@@ -33,10 +36,13 @@ class Sandbox:
         self.register = Register(directory / "register.jsonl")
         self.truth = Truth(directory / "truth.jsonl")
         self.faults = FaultBoard()
+        alibaba = AlibabaGateway(self.credentials)
         #: Asked in this order whether they speak a request.
         self.vendors: tuple[Vendor, ...] = (
             JPush(self.credentials, self.register, self.truth),
-            Aliyun(self.credentials, self.register, self.truth),
+            Cloudauth(alibaba, self.register),
+            Dytns(self.credentials, alibaba, self.register),
+            Aliyun(alibaba, self.register, self.truth),  # also every unknown action of Alibaba's
             Tencent(self.credentials, self.register),
         )
         self._dice = random.Random(0)

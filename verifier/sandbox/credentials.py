@@ -39,6 +39,8 @@ NAMES = (
     "jpush_master_secret",
     "aliyun_key_id",
     "aliyun_key_secret",
+    "reseller_app_key",
+    "reseller_app_secret",
 )
 
 

@@ -20,6 +20,7 @@ from verifier.sandbox.knobs import Knobs
 from verifier.sandbox.misbehave import deliver_badly, to_response
 from verifier.sandbox.rates import RateWindow
 from verifier.sandbox.register import Register
+from verifier.sandbox.reseller import Reseller
 from verifier.sandbox.tencent import Tencent
 from verifier.sandbox.truth import Truth
 from verifier.sandbox.wire import Call, Received, Reply, Vendor
@@ -38,6 +39,7 @@ class Sandbox:
             JPush(self.credentials, self.register, self.truth),
             Aliyun(self.credentials, self.register, self.truth),
             Tencent(self.credentials, self.register),
+            Reseller(self.credentials, self.register),
         )
         self._dice = random.Random(0)
         self.turn(Knobs())

@@ -85,6 +85,7 @@ class _Request:
         try:
             places += [(("body", *where), leaf) for where, leaf in _leaves(call.body, ())]
         except ValueError as error:
+            broken = True
             yield ("body",), str(error)
         if call.method == "GET" and call.body:
             yield ("body",), "a GET has no body: use query"

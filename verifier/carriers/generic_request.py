@@ -61,7 +61,7 @@ def values(
     if name is not None and id_number is not None:
         found |= {"name": name, "id_number": id_number}
     if since is not None:
-        found |= {"since": since.isoformat(), "since_compact": since.strftime("%Y%m%d")}
+        found |= {"since": since.isoformat(), "since_compact": since.isoformat().replace("-", "")}
     return found
 
 

@@ -38,7 +38,10 @@ def _at(table: dict[str, Any], path: str, value: object) -> dict[str, Any]:
 def _faults(table: dict[str, Any]) -> dict[str, str]:
     with pytest.raises(ValidationError) as refused:
         Settings.model_validate(table)
-    return {"/".join(map(str, fault["loc"])): fault["msg"] for fault in refused.value.errors()}
+    return {
+        "/".join(map(str, fault["loc"])): fault["msg"].removeprefix("Value error, ")
+        for fault in refused.value.errors()
+    }
 
 
 def test_both_descriptions_of_these_tests_are_in_order() -> None:

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, ValidationError, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from verifier.carriers import base, wire
 from verifier.carriers.base import Answer, Number, Person, Probe
@@ -63,12 +62,15 @@ class Settings(base.Settings):
 
     @model_validator(mode="after")
     def _sound(self) -> Settings:
-        found = [
-            InitErrorDetails(type=PydanticCustomError("value_error", words), loc=where, input=None)
-            for where, words in self._faults()
-        ]
+        found = self._faults()
         if found:
-            raise ValidationError.from_exception_data(type(self).__name__, found)
+            raise ValidationError.from_exception_data(
+                type(self).__name__,
+                [
+                    {"type": "value_error", "loc": loc, "input": None, "ctx": {"error": words}}
+                    for loc, words in found
+                ],
+            )
         return self
 
     def _faults(self) -> list[Fault]:

@@ -249,6 +249,41 @@ def test_an_error_is_found_exactly_and_then_by_its_longest_beginning(
     assert (answered.outcome, answered.detail, answered.billed) == (outcome, detail, billed)
 
 
+def test_the_longer_beginning_goes_before_the_shorter(ask: Asked) -> None:
+    errors = {"4*": "INVALID_INPUT/PARAM", "40*": "AUTH_CONFIG", "400*": "ARREARS"}
+    table = changed(FORM_RESELLER, errors=errors, errors_billed={})
+    told = {
+        code: ask({"head": {"error": code}}, table).outcome for code in ("4", "41", "40", "4009")
+    }
+    assert told == {
+        "4": Outcome.INVALID_INPUT,
+        "41": Outcome.INVALID_INPUT,
+        "40": Outcome.AUTH_CONFIG,
+        "4009": Outcome.ARREARS,
+    }
+
+
+@pytest.mark.parametrize(
+    ("meaning", "billed"),
+    [
+        ("MATCHED", Billed.YES),
+        ("MISMATCHED/NAME", Billed.YES),
+        ("TIMEOUT", Billed.MAYBE),  # the vendor itself does not know what its source did
+        ("PROVIDER_ERROR", Billed.NO),
+        ("NUMBER_INACTIVE/EMPTY", Billed.NO),
+        ("CONSENT_MISSING", Billed.NO),
+    ],
+)
+def test_matches_and_mismatches_are_billed_unless_the_table_says_otherwise(
+    meaning: str, billed: Billed, ask: Asked
+) -> None:
+    table = changed(RESELLER, codes={"1": "MATCHED", "2": "MISMATCHED", "8": meaning}, billed={})
+    assert ask(_result("8"), table).billed is billed
+    for said in Billed:
+        table["verify"]["billed"] = {"8": said.value}
+        assert ask(_result("8"), table).billed is said
+
+
 @pytest.mark.parametrize(
     ("verdict", "outcome", "billed"),
     [

@@ -71,7 +71,7 @@ class Reader:
     def _error_key(self, code: str | None) -> str | None:
         if code is None:
             return None
-        if code in self._errors and not code.endswith("*"):
+        if code in self._errors:
             return code
         return next((f"{b}*" for b in self._beginnings if code.startswith(b)), None)
 

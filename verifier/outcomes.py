@@ -192,3 +192,10 @@ def _document() -> dict[str, Any]:
 def code_table(name: str) -> CodeTable:
     """The table of this name in ``data/outcomes.yaml``, for instance ``tencent.error``."""
     return CodeTable(name, _document()[name])
+
+
+@cache
+def details_of(outcome: Outcome) -> tuple[str, ...]:
+    """The details (or scopes) that the file declares for an outcome; empty where it has none."""
+    row = _document()["outcomes"].get(outcome.value, {})
+    return tuple(row.get("detail", row.get("scope", ())))

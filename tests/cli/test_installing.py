@@ -74,6 +74,16 @@ def test_a_wrong_key_is_named_with_its_line_and_the_likely_one(anywhere: Cli, ho
         assert "did you mean 'threads'" in ran.out + ran.err
 
 
+RESELLER = """\
+[providers.x]
+kind = "generic"
+endpoint = "https://a.example"
+lanes = ["cmcc"]
+[providers.x.verify]
+path = "/"
+body = { p = "{{ phone }}", n = "{{ name }}", i = "{{ id_number }}" }
+result = "result"
+"""
 WEBHOOK = '[webhooks.shop]\nurl = "https://a.example"\nsecret = "env:S"\n'
 
 
@@ -86,6 +96,8 @@ WEBHOOK = '[webhooks.shop]\nurl = "https://a.example"\nsecret = "env:S"\n'
         (WEBHOOK + 'events = ["batch.finished"]', "line 4: webhooks.shop.events: must be 'veri"),
         (WEBHOOK + 'events = ["batch.finished"]', "did you mean 'batch.done'?"),
         ("[webhooks.shop]\nsecret = 'env:S'", "webhooks.shop.url: is missing"),
+        (RESELLER + 'codes = { "1" = "MATCHD" }', "line 9: providers.x.verify.codes.1: must be"),
+        (RESELLER.replace("phone", "tel"), "line 5: providers.x.verify.codes: is missing"),
         ("[engine]\nthreads = 'many'", "engine.threads: must be a valid integer"),
     ],
 )  # fmt: skip

@@ -10,7 +10,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.contract.cases import GATEWAYS, PERSON, TENCENT_ACTIONS, TOKEN
+from tests.contract.cases.common import PERSON, TOKEN
+from tests.contract.cases.gateways import GATEWAYS
+from tests.contract.cases.tencent import TENCENT_ACTIONS
 from verifier.carriers.base import Answer
 from verifier.carriers.tencent import Tencent
 from verifier.gateways.aliyun_sms import AliyunSms

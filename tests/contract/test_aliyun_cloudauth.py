@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from pytest_httpserver import HTTPServer
 
 from tests.contract.alibaba import assert_signed_and_named_like, parameters, sent_by_the_sdk
-from tests.contract.cases import CLOUDAUTH_ACTIONS, PERSON, cloudauth, cloudauth_body
+from tests.contract.cases.aliyun import CLOUDAUTH_ACTIONS, cloudauth, cloudauth_body
+from tests.contract.cases.common import PERSON
 from verifier.carriers.aliyun_cloudauth import Settings, meaning_of_402
 from verifier.carriers.base import Answer, Number
 from verifier.outcomes import Billed, Check, Fact, Lane, Outcome, code_table

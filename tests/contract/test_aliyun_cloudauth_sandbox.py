@@ -11,7 +11,8 @@ from typing import Any, Literal
 import pytest
 
 from tests.contract.alibaba import with_a_clock_off_by
-from tests.contract.cases import CLOUDAUTH_ACTIONS, PERSON
+from tests.contract.cases.aliyun import CLOUDAUTH_ACTIONS
+from tests.contract.cases.common import PERSON
 from verifier.carriers.aliyun_cloudauth import AliyunCloudauth
 from verifier.carriers.base import Answer, Number, Person
 from verifier.outcomes import Billed, Check, Fact, Lane, Outcome

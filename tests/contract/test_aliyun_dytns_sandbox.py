@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.contract.alibaba import with_a_clock_off_by
-from tests.contract.cases import PERSON
+from tests.contract.cases.common import PERSON
 from verifier.carriers.aliyun_dytns import Mask, Settings
 from verifier.carriers.base import Answer, Number, Person, Provider
 from verifier.carriers.tencent import Tencent

@@ -12,7 +12,8 @@ from hashlib import md5, sha256
 import pytest
 from pytest_httpserver import HTTPServer
 
-from tests.contract.cases import PERSON, PROVIDERS, ProviderCase
+from tests.contract.cases import PROVIDERS
+from tests.contract.cases.common import PERSON, ProviderCase
 from tests.contract.faults import FAULTS, TIME, Fault
 from tests.transport.scripted import Peer, ScriptedServer, always, answer, refusing_url
 from verifier.carriers.base import Answer, Number

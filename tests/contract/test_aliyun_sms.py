@@ -14,7 +14,8 @@ from darabonba.request import DaraRequest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from tests.contract.cases import GATEWAYS, PERSON, aliyun_sms
+from tests.contract.cases.common import PERSON
+from tests.contract.cases.gateways import GATEWAYS, aliyun_sms
 from verifier.gateways.aliyun_sms import NO_TEMPLATE, AliyunSms
 from verifier.gateways.base import Blame, Delivery, Receipt
 from verifier.transport import Deadline, Transport

@@ -8,7 +8,8 @@ from datetime import date
 
 import pytest
 
-from tests.contract.cases import GATEWAYS, SECRETS, GatewayCase
+from tests.contract.cases.common import SECRETS, GatewayCase
+from tests.contract.cases.gateways import GATEWAYS
 from tests.contract.faults import FAULTS, SLACK, TIME, Fault
 from tests.transport.certificates import Certificates
 from tests.transport.scripted import Peer, ScriptedServer, always, answer, refusing_url

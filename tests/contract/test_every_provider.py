@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.cases import NUMBER, PERSON, PROVIDERS, SECRETS, ProviderCase
+from tests.contract.cases import PROVIDERS
+from tests.contract.cases.common import NUMBER, PERSON, SECRETS, ProviderCase
 from tests.contract.faults import FAULTS, SLACK, TIME, Fault
 from tests.transport.certificates import Certificates
 from tests.transport.scripted import Peer, ScriptedServer, always, answer, refusing_url

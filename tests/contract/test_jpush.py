@@ -9,7 +9,8 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from tests.contract.cases import GATEWAYS, TOKEN, jpush
+from tests.contract.cases.common import TOKEN
+from tests.contract.cases.gateways import GATEWAYS, jpush
 from tests.transport.scripted import Peer, ScriptedServer
 from verifier.gateways import jpush as module
 from verifier.gateways.base import Blame, Delivery, Receipt

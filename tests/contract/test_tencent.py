@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from pytest_httpserver import HTTPServer
 
-from tests.contract.cases import PERSON, TENCENT_ACTIONS, tencent, tencent_body
+from tests.contract.cases.common import PERSON
+from tests.contract.cases.tencent import TENCENT_ACTIONS, tencent, tencent_body
 from verifier.carriers.base import Answer
 from verifier.outcomes import Billed, Lane, Outcome, code_table
 from verifier.transport import Deadline, Transport

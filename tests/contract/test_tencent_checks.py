@@ -11,7 +11,8 @@ import time_machine
 import yaml
 from pytest_httpserver import HTTPServer
 
-from tests.contract.cases import NUMBER, PERSON, tencent, tencent_body
+from tests.contract.cases.common import NUMBER, PERSON
+from tests.contract.cases.tencent import tencent, tencent_body
 from verifier.carriers.base import Answer, Number
 from verifier.carriers.tencent import _NOBODY
 from verifier.identity.errors import InvalidField

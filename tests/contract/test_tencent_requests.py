@@ -21,15 +21,8 @@ from tencentcloud.faceid.v20180301 import models
 from tencentcloud.faceid.v20180301.faceid_client import FaceidClient
 from werkzeug import Request
 
-from tests.contract.cases import (
-    NUMBER,
-    PERSON,
-    SECRETS,
-    TENCENT_ACTIONS,
-    tencent,
-    tencent_body,
-    tencent_private_key,
-)
+from tests.contract.cases.common import NUMBER, PERSON, SECRETS
+from tests.contract.cases.tencent import TENCENT_ACTIONS, tencent, tencent_body, tencent_private_key
 from verifier.carriers.tencent import Settings
 from verifier.carriers.tencent_fields import digested, public_key
 from verifier.errors import ConfigError

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import time_machine
 
-from tests.contract.cases import PERSON, TENCENT_ACTIONS
+from tests.contract.cases.common import PERSON
+from tests.contract.cases.tencent import TENCENT_ACTIONS
 from verifier.carriers.base import Answer, Number, Provider
 from verifier.carriers.tencent import Settings
 from verifier.outcomes import Billed, Check, Fact, Lane, Outcome

@@ -32,7 +32,8 @@ def explain(
     lines = text.splitlines()
     found = []
     for item in error.errors():
-        keys = [part for part in item["loc"] if isinstance(part, str)]
+        # pydantic says "[key]" where the name itself is wrong.
+        keys = [part for part in item["loc"] if isinstance(part, str) and part != "[key]"]
         if item["type"] == "extra_forbidden":
             message = "unknown key" + _did_you_mean(keys, document, root)
         else:
@@ -64,10 +65,12 @@ def _in_words(item: Mapping[str, Any], keys: list[str]) -> str:
 def _did_you_mean(keys: list[str], document: Mapping[str, Any], root: type[BaseModel]) -> str:
     model: type[BaseModel] | None = root
     if len(keys) > 2 and keys[0] == "providers":
-        model = settings_of(str(document["providers"][keys[1]].get("kind")))
+        kind = settings_of(str(document["providers"][keys[1]].get("kind")))
+        model = _model_at(kind, keys[2:-1]) if kind is not None else None
     elif len(keys) > 1:
         model = _model_at(root, keys[:-1])
-    known = list(model.model_fields) if model is not None else []
+    fields = model.model_fields if model is not None else {}
+    known = [field.alias or name for name, field in fields.items()]
     near = difflib.get_close_matches(keys[-1], known, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
@@ -85,14 +88,32 @@ def _model_at(model: type[BaseModel], keys: list[str]) -> type[BaseModel] | None
     return found
 
 
+#: The keys of a line, bare or quoted, joined by dots: of a table's header or in front of a value.
+_KEY = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')"""
+_KEYS = rf"{_KEY}(?:\s*\.\s*{_KEY})*"
+_HEADER = re.compile(rf"\s*\[\[?\s*({_KEYS})\s*\]")
+_VALUE = re.compile(rf"\s*({_KEYS})\s*=")
+
+
 def _line_of(keys: list[str], text: list[str]) -> int:
-    """The line of the last key that can be found, walking down the tables; 1 if none can."""
-    found, start = 1, 0
-    for key in keys:
-        for number in range(start, len(text)):
-            stripped = text[number].strip()
-            is_table = stripped.startswith("[") and key in stripped.strip("[]").split(".")
-            if is_table or stripped.split("=")[0].strip() == key:
-                found, start = number + 1, number
-                break
+    """The first line that leads furthest down to the key; 1 if none leads there at all."""
+    best, found = 0, 1
+    table: list[str] = []
+    for number, line in enumerate(text, start=1):
+        header, value = _HEADER.match(line), _VALUE.match(line)
+        if header is not None:
+            path = table = _names(header[1])
+        elif value is not None:
+            path = [*table, *_names(value[1])]
+        else:
+            continue
+        common = 0
+        while common < min(len(path), len(keys)) and path[common] == keys[common]:
+            common += 1
+        if common > best:
+            best, found = common, number
     return found
+
+
+def _names(keys: str) -> list[str]:
+    return [key.strip("\"'") for key in re.findall(_KEY, keys)]

@@ -72,6 +72,8 @@ NAMES = (
     "tencent_encryption_private_key",
     "tencent_encryption_public_key",
     "dytns_auth_code",
+    "reseller_app_key",
+    "reseller_app_secret",
 )
 
 

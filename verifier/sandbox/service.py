@@ -23,6 +23,7 @@ from verifier.sandbox.knobs import Knobs
 from verifier.sandbox.misbehave import deliver_badly, to_response
 from verifier.sandbox.rates import RateWindow
 from verifier.sandbox.register import Register
+from verifier.sandbox.reseller import Reseller
 from verifier.sandbox.tencent import Tencent
 from verifier.sandbox.truth import Truth
 from verifier.sandbox.wire import Call, Received, Reply, Vendor
@@ -44,6 +45,7 @@ class Sandbox:
             Dytns(self.credentials, alibaba, self.register),
             Aliyun(alibaba, self.register, self.truth),  # also every unknown action of Alibaba's
             Tencent(self.credentials, self.register),
+            Reseller(self.credentials, self.register),
         )
         self._dice = random.Random(0)
         self.turn(Knobs())

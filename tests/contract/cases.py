@@ -10,7 +10,8 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from verifier.carriers.base import Person, Provider
+from verifier.carriers.base import Answer, Person, Provider
+from verifier.carriers.camara import Camara
 from verifier.carriers.tencent import Tencent
 from verifier.gateways.aliyun_sms import AliyunSms
 from verifier.gateways.base import Gateway, Message
@@ -38,7 +39,8 @@ TENCENT_ACTIONS = (
 @dataclass(frozen=True)
 class ProviderCase:
     """``matched``: a body that means MATCHED, and ``carrier`` whose it then is. ``check``: one that
-    the provider offers, and ``checked``: a body that answers it."""
+    the provider offers, and ``checked``: a body that answers it. ``code``: where the vendor's code
+    stands in ``matched``."""
 
     name: str
     build: Callable[[str, Transport], Provider]
@@ -46,6 +48,7 @@ class ProviderCase:
     carrier: Lane | None = Lane.CMCC
     check: Check | None = None
     checked: bytes = b""
+    code: bytes = b'"0"'
 
     def __str__(self) -> str:
         return self.name
@@ -123,7 +126,43 @@ def _tencent_case(action: str) -> ProviderCase:
     )
 
 
+class StaticTokens:
+    """A token that is simply there, so that the operator sees nothing but the call itself."""
+
+    prompts = False
+
+    def __init__(self, *, three_legged: bool = False) -> None:
+        self.three_legged = three_legged
+
+    def token(self, *_: object) -> str | Answer:
+        return "tests-secret-key"  # among SECRETS: it must not be seen
+
+    def renews(self, scope: str, token: str) -> bool:
+        return False
+
+
+def camara(endpoint: str, transport: Transport) -> Camara:
+    return Camara(
+        name="camara",
+        lanes=frozenset(Lane),
+        checks=frozenset({Check.STATUS, Check.RECYCLED}),
+        endpoint=endpoint,
+        tokens=StaticTokens(),
+        transport=transport,
+    )
+
+
+CAMARA = ProviderCase(
+    "camara.kyc-match",
+    camara,
+    json.dumps({"idDocumentMatch": "true", "nameMatch": "true"}).encode(),
+    carrier=None,  # the operator is known beforehand and does not name itself
+    check=Check.STATUS,
+    checked=b'{"voiceSmsIn":"active","voiceSmsOut":"active","dataService":"throttled"}',
+    code=b'"true"',
+)
 PROVIDERS = [_tencent_case(action) for action in TENCENT_ACTIONS]
+PROVIDERS += [CAMARA]
 GATEWAYS = [
     GatewayCase("jpush", jpush, TOKEN, b'{"sendno":"0","msg_id":"18100287007462234"}'),
     GatewayCase(

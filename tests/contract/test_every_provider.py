@@ -205,7 +205,7 @@ def test_nothing_personal_is_logged_answered_or_put_into_the_url(
 def test_an_answer_that_quotes_our_input_as_a_code_is_not_repeated(
     case: ProviderCase, transport: Transport
 ) -> None:
-    quoting = case.matched.replace(b'"0"', f'"phone {PERSON.phone} unknown"'.encode())
+    quoting = case.matched.replace(case.code, f'"phone {PERSON.phone} unknown"'.encode())
     with ScriptedServer(always(answer(quoting))) as server:
         answered = _verify(case, server.endpoint, transport)
     assert answered.outcome is Outcome.PROVIDER_ERROR

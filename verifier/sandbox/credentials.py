@@ -11,6 +11,9 @@ import secrets
 import string
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 _ALPHANUMERIC = string.ascii_letters + string.digits
 
 
@@ -28,8 +31,16 @@ def _new(name: str) -> str:
             return _random(24, "0123456789abcdef")
         case "tencent_secret_key":
             return _random(32)
+        case "camara_private_key":
+            return _new_private_key()
         case _:
             return _random(30)
+
+
+def _new_private_key() -> str:
+    """EC P-256 in PEM. The vendor knows its public half, which whoever holds this one derives."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii")
 
 
 NAMES = (
@@ -39,6 +50,8 @@ NAMES = (
     "jpush_master_secret",
     "aliyun_key_id",
     "aliyun_key_secret",
+    "camara_client_id",
+    "camara_private_key",
 )
 
 

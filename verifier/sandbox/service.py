@@ -13,6 +13,7 @@ from pathlib import Path
 from aiohttp import web
 
 from verifier.sandbox.aliyun import Aliyun
+from verifier.sandbox.camara import Camara
 from verifier.sandbox.credentials import ensure_credentials
 from verifier.sandbox.faults import EXCUSES, Fault, FaultBoard, FaultKind
 from verifier.sandbox.jpush import JPush
@@ -38,6 +39,7 @@ class Sandbox:
             JPush(self.credentials, self.register, self.truth),
             Aliyun(self.credentials, self.register, self.truth),
             Tencent(self.credentials, self.register),
+            Camara(self.credentials, self.register),
         )
         self._dice = random.Random(0)
         self.turn(Knobs())

@@ -161,6 +161,15 @@ def test_a_person_who_has_not_consented_stays_unknown(
     )
 
 
+@pytest.mark.parametrize("status", [404, 500])
+def test_out_of_range_is_understood_with_its_own_status_only(
+    status: int, httpserver: HTTPServer, transport: Transport
+) -> None:
+    document = {"status": status, "code": "OUT_OF_RANGE", "message": ""}
+    answered = _ask(httpserver, transport, SWAP, document, status=status)
+    assert (answered.outcome, answered.billed) == (Outcome.PROVIDER_ERROR, Billed.MAYBE)
+
+
 HOSTILE = ["true", "false", 0, 1, None, "", [], {}, 1.0, "ACTIVE", "active ", "throttled"]
 
 

@@ -278,6 +278,17 @@ def test_sixteen_threads_with_one_refused_token_ask_for_one_other(
     assert operator.bearers.count("old") > 0
 
 
+def test_a_thread_that_comes_late_with_the_old_token_does_not_throw_the_new_one_away(
+    operator: Operator, transport: Transport
+) -> None:
+    tokens = ClientCredentials(operator.server(transport))
+    operator.tokens = [lambda: granted("old"), lambda: granted("new"), lambda: granted("newer")]
+    assert tokens.token(PERSON.phone, "s", Deadline.after(5), None) == "old"
+    for _ in range(2):
+        assert tokens.renews("s", "old")
+        assert tokens.token(PERSON.phone, "s", Deadline.after(5), None) == "new"
+
+
 def test_a_token_refused_twice_is_the_operators_and_the_match_is_asked_twice_at_most(
     operator: Operator, transport: Transport
 ) -> None:
@@ -398,6 +409,43 @@ def test_who_waits_for_anothers_fetch_waits_within_the_own_deadline(
         assert time.monotonic() - started < 1.3
         slow.join()
         assert len(hanging.received) == 1
+
+
+def test_who_has_more_time_than_the_one_that_fetched_tries_again(
+    operator: Operator, transport: Transport
+) -> None:
+    def hang_once(peer: Peer) -> None:
+        peer.read_request()
+        if len(server.received) == 1:
+            peer.hang()
+        peer.send(answer(b'{"access_token":"t","token_type":"Bearer","expires_in":60}'))
+
+    with ScriptedServer(hang_once) as server:
+        tokens = ClientCredentials(Server(f"{server.url}token", "P", SIGNER, transport))
+        provider = operator.provider(tokens, transport)
+        hasty = threading.Thread(target=verify, args=(provider, 0.5))
+        hasty.start()
+        assert eventually(lambda: len(server.received) == 1)
+        assert verify(provider, 5).outcome is Outcome.MATCHED
+        hasty.join()
+
+
+def test_renewing_early_leaves_the_call_its_time(operator: Operator, transport: Transport) -> None:
+    now = [1000.0]
+
+    def then_hang(peer: Peer) -> None:
+        peer.read_request()
+        if len(server.received) > 1:
+            peer.hang()
+        peer.send(answer(b'{"access_token":"t","token_type":"Bearer","expires_in":100}'))
+
+    with ScriptedServer(then_hang) as server:
+        as_server = Server(f"{server.url}token", "P", SIGNER, transport)
+        provider = operator.provider(ClientCredentials(as_server, lambda: now[0]), transport)
+        assert verify(provider).outcome is Outcome.MATCHED
+        now[0] = 1081.0
+        assert verify(provider, 1.0).outcome is Outcome.MATCHED
+        assert len(server.received) == 2
 
 
 def test_who_waited_for_a_fetch_that_failed_shares_its_answer(

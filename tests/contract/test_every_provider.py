@@ -370,7 +370,7 @@ def test_nothing_personal_is_logged_by_a_check_answered_or_put_into_the_url(
             assert not [secret for secret in SECRETS if secret in seen]
 
 
-@every_provider
+@every_probed_provider
 def test_a_probe_makes_one_request_about_nobody_and_says_what_it_asked(
     case: ProviderCase, transport: Transport
 ) -> None:
@@ -387,7 +387,7 @@ def test_a_probe_makes_one_request_about_nobody_and_says_what_it_asked(
 def test_a_probe_that_is_answered_as_documented_works_and_is_free(
     case: ProviderCase, transport: Transport
 ) -> None:
-    with ScriptedServer(always(answer(case.probed))) as server:
+    with ScriptedServer(always(answer(case.probed, case.probed_status))) as server:
         probe = case.build(server.endpoint, transport).probe(Deadline.after(5))
         assert len(server.received) == 1
     assert probe.works

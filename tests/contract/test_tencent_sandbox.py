@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 import time_machine
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.contract.cases.common import PERSON
-from tests.contract.cases.tencent import TENCENT_ACTIONS
+from tests.contract.cases.tencent import TENCENT_ACTIONS, tencent_private_key
 from verifier.carriers.base import Answer, Number, Provider
 from verifier.carriers.tencent import Settings
 from verifier.outcomes import Billed, Check, Fact, Lane, Outcome
@@ -171,9 +172,10 @@ def test_a_wrong_key_of_ours_is_the_operators(
 ) -> None:
     file = tmp_path / "sandbox"
     if more:
-        other = SandboxServer(tmp_path / "other")
-        foreign = other.credentials["tencent_encryption_public_key"]
-        (file / "tencent_encryption_public_key").write_text(foreign)
+        foreign = tencent_private_key().public_key()
+        (file / "tencent_encryption_public_key").write_bytes(
+            foreign.public_bytes(Encoding.PEM, PublicFormat.PKCS1)
+        )
     else:
         (file / "tencent_secret_key").write_text("wrong")
     provider = build(**more)

@@ -12,8 +12,14 @@ import string
 from functools import cache
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 _ALPHANUMERIC = string.ascii_letters + string.digits
 
@@ -33,33 +39,37 @@ def _new(path: Path) -> str:
         case "tencent_secret_key":
             return _random(32)
         case "tencent_encryption_private_key":
-            return _private_key()
+            return _rsa_key()
         case "tencent_encryption_public_key":
             # Of the private key in the file: of two processes that start at once, one made it.
             return _public_key(_ensure(path.with_name("tencent_encryption_private_key")))
+        case "camara_private_key":
+            return _ec_key()
         case _:
             return _random(30)
 
 
 @cache
-def _private_key() -> str:
+def _rsa_key() -> str:
     """Takes a tenth of a second and more, so a process makes one for all its sandboxes."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    ).decode("ascii")
+    return _pem(key)
 
 
 def _public_key(private: str) -> str:
     """In PKCS #1, as Tencent hands out its own."""
-    key = serialization.load_pem_private_key(private.encode(), password=None)
-    return (
-        key.public_key()
-        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.PKCS1)
-        .decode("ascii")
-    )
+    key = load_pem_private_key(private.encode(), password=None)
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.PKCS1).decode("ascii")
+
+
+def _ec_key() -> str:
+    """EC P-256 in PEM. The vendor knows its public half, which whoever holds this one derives."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return _pem(key)
+
+
+def _pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii")
 
 
 NAMES = (
@@ -74,6 +84,8 @@ NAMES = (
     "dytns_auth_code",
     "reseller_app_key",
     "reseller_app_secret",
+    "camara_client_id",
+    "camara_private_key",
 )
 
 

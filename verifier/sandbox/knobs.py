@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,6 +21,11 @@ class Knobs(BaseModel):
         description="most requests a second of each action of a vendor; the real ones: tencent 20, "
         "jpush 10 (600 a minute), cloudauth 50, dytns 200",
     )
+    token_seconds: int = Field(3600, ge=1, description="how long camara's access tokens live")
+    consent: Literal["given", "pending", "refused", "unknown"] = Field(
+        "given", description="what camara's people say when asked; unknown: not its customer"
+    )
+    poll_seconds: int = Field(1, ge=1, description="between two polls for camara's consent")
     settle_days: int = Field(3, ge=0, description="a new number is unknown for so long")
     sms_receipt_ms: float = Field(0.0, ge=0, description="until a receipt replaces 'waiting'")
     sms_details_lag_ms: float = Field(0.0, ge=0, description="until QuerySendDetails knows an SMS")

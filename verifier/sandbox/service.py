@@ -14,6 +14,7 @@ from aiohttp import web
 
 from verifier.sandbox.alibaba import AlibabaGateway
 from verifier.sandbox.aliyun import Aliyun
+from verifier.sandbox.camara import Camara
 from verifier.sandbox.cloudauth import Cloudauth
 from verifier.sandbox.credentials import ensure_credentials
 from verifier.sandbox.dytns import Dytns
@@ -46,6 +47,7 @@ class Sandbox:
             Aliyun(alibaba, self.register, self.truth),  # also every unknown action of Alibaba's
             Tencent(self.credentials, self.register),
             Reseller(self.credentials, self.register),
+            Camara(self.credentials, self.register),
         )
         self._dice = random.Random(0)
         self.turn(Knobs())

@@ -5,11 +5,12 @@ A new provider joins them all by a room beside this one and a line here.
 
 from __future__ import annotations
 
-from tests.contract.cases import aliyun, generic, tencent
+from tests.contract.cases import aliyun, camara, generic, tencent
 
 PROVIDERS = [
     *tencent.CASES,
     *aliyun.CLOUDAUTH,
     *aliyun.DYTNS,
+    camara.CAMARA,
     *generic.CASES,
 ]

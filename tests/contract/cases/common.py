@@ -36,6 +36,7 @@ class ProviderCase:
     check: Check | None = None
     checked: bytes = b""
     probed: bytes = b""
+    probed_status: str = "200 OK"
     code: bytes = b'"0"'
 
     def __str__(self) -> str:

@@ -108,7 +108,8 @@ FORM_RESELLER = tomllib.loads(
     tel = "{{ phone | hmac_sha256(secret.app_key) }}"
     since = "{{ since }}"
     compact = "{{ since_compact }}"
-    key = "{{ secret.app_key }}"
+    [check.recycled.headers]
+    X-Key = "{{ secret.app_key }}"
     [check.recycled.codes]
     true = "SAME_HOLDER"
     false = "CHANGED_HANDS"

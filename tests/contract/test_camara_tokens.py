@@ -1,0 +1,774 @@
+"""Tokens: what is signed and sent, how the shared one is shared, and that a person's never is."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+from tests.contract.cases.common import PERSON
+from tests.transport.scripted import Peer, ScriptedServer, answer, eventually, refusing_url
+from verifier.carriers.base import Answer, Number
+from verifier.carriers.camara import Camara
+from verifier.carriers.camara_auth import Signer
+from verifier.carriers.camara_consent import Ciba, JwtBearer
+from verifier.carriers.camara_tokens import ClientCredentials, Server, Tokens
+from verifier.outcomes import Billed, Check, Fact, Lane, Outcome, code_table
+from verifier.transport import Deadline, Transport
+
+MATCH = "/kyc-match/v0.4/match"
+MATCHED = {"idDocumentMatch": "true", "nameMatch": "true"}
+UNAUTHENTICATED = {"status": 401, "code": "UNAUTHENTICATED", "message": ""}
+TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+def pem_of(key: Any) -> str:
+    pem: bytes = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return pem.decode()
+
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+SIGNER = Signer("tests-client", pem_of(KEY), "key-1")
+
+
+class Operator:
+    """An operator's two servers on one port. ``tokens`` and ``answers`` are what comes next, and
+    the last one for ever."""
+
+    def __init__(self, httpserver: HTTPServer) -> None:
+        self.url = httpserver.url_for("").rstrip("/")
+        self.forms: list[dict[str, str]] = []
+        self.bearers: list[str] = []
+        self.expired = ""
+        self.consents: list[dict[str, str]] = []
+        self.tokens: list[Callable[[], Response]] = [lambda: granted("token-1")]
+        self.consent: Callable[[], Response] = lambda: reply({"auth_req_id": "r-1", "interval": 2})
+        self.answers: list[tuple[int, object]] = [(200, MATCHED)]
+        self.lock = threading.Lock()
+        httpserver.expect_request("/token", method="POST").respond_with_handler(self._token)
+        httpserver.expect_request("/bc", method="POST").respond_with_handler(self._consent)
+        for path in (MATCH, "/number-recycling/v0.2/check"):
+            httpserver.expect_request(path, method="POST").respond_with_handler(self._match)
+
+    def server(self, transport: Transport) -> Server:
+        return Server(f"{self.url}/token", "FraudPreventionAndDetection", SIGNER, transport)
+
+    def provider(self, tokens: Tokens, transport: Transport) -> Camara:
+        return Camara(
+            name="camara",
+            lanes=frozenset(Lane),
+            checks=frozenset({Check.RECYCLED}),
+            endpoint=self.url,
+            tokens=tokens,
+            transport=transport,
+        )
+
+    def _token(self, request: Request) -> Response:
+        with self.lock:
+            self.forms.append(dict(request.form))
+            make = self.tokens.pop(0) if len(self.tokens) > 1 else self.tokens[0]
+        return make()
+
+    def _consent(self, request: Request) -> Response:
+        self.consents.append(dict(request.form))
+        return self.consent()
+
+    def _match(self, request: Request) -> Response:
+        with self.lock:
+            self.bearers.append(request.headers["Authorization"].removeprefix("Bearer "))
+            if self.bearers[-1] == self.expired:
+                return reply(UNAUTHENTICATED, 401)
+            status, document = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return reply(document, status)
+
+
+def reply(document: object, status: int = 200, **headers: str) -> Response:
+    return Response(
+        json.dumps(document), status=status, content_type="application/json", headers=headers
+    )
+
+
+def granted(token: str, seconds: object = 3600) -> Response:
+    return reply({"access_token": token, "token_type": "Bearer", "expires_in": seconds})
+
+
+def refused(error: str, status: int = 400, **headers: str) -> Response:
+    return reply({"error": error, "error_description": "说明"}, status, **headers)
+
+
+@pytest.fixture
+def operator(httpserver: HTTPServer) -> Operator:
+    return Operator(httpserver)
+
+
+def verify(provider: Camara, seconds: float = 5) -> Answer:
+    return provider.verify(PERSON, "attempt-1", Deadline.after(seconds))
+
+
+def claims_of(assertion: str, audience: str) -> dict[str, Any]:
+    claims: dict[str, Any] = jwt.decode(
+        assertion, KEY.public_key(), algorithms=["ES256"], audience=audience
+    )
+    return claims
+
+
+# ------------------------------------------------------------------- assertions
+
+
+def test_client_credentials_are_asked_for_as_the_profile_demands(
+    operator: Operator, transport: Transport
+) -> None:
+    provider = operator.provider(ClientCredentials(operator.server(transport)), transport)
+    assert verify(provider).outcome is Outcome.MATCHED
+    [form] = operator.forms
+    assertion = form.pop("client_assertion")
+    assert form == {
+        "grant_type": "client_credentials",
+        "scope": "dpv:FraudPreventionAndDetection kyc-match:match",
+        "client_assertion_type": TYPE,
+    }
+    claims = claims_of(assertion, f"{operator.url}/token")
+    assert (claims["iss"], claims["sub"]) == ("tests-client", "tests-client")
+    assert 0 < claims["exp"] - claims["iat"] <= 300
+    assert claims["iat"] <= time.time()  # a server must refuse one from the future
+    assert "scope" not in claims
+    assert jwt.get_unverified_header(assertion)["kid"] == "key-1"
+    assert operator.bearers == ["token-1"]
+
+
+def test_an_assertion_is_never_signed_twice_with_one_jti() -> None:
+    made = [claims_of(SIGNER.assertion("https://as.example"), "https://as.example") for _ in "abc"]
+    assert len({claims["jti"] for claims in made}) == 3
+
+
+def test_an_rsa_key_signs_rs256() -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    assertion = Signer("c", pem_of(key)).assertion("https://as.example")
+    claims = jwt.decode(
+        assertion, key.public_key(), algorithms=["RS256"], audience="https://as.example"
+    )
+    assert claims["iss"] == "c"
+    assert "kid" not in jwt.get_unverified_header(assertion)
+
+
+def test_jwt_bearer_carries_person_and_scope_in_the_assertion_alone(
+    operator: Operator, transport: Transport
+) -> None:
+    provider = operator.provider(JwtBearer(operator.server(transport)), transport)
+    assert verify(provider).outcome is Outcome.MATCHED
+    [form] = operator.forms
+    assertion = form.pop("assertion")
+    assert form == {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer"}
+    claims = claims_of(assertion, f"{operator.url}/token")
+    assert (claims["iss"], claims["sub"]) == ("tests-client", f"tel:+86{PERSON.phone}")
+    assert claims["scope"] == "dpv:FraudPreventionAndDetection kyc-match:match"
+    assert 0 < claims["exp"] - claims["iat"] <= 300
+
+
+# --------------------------------------------------------------- the shared token
+
+
+def test_one_token_serves_many_calls(operator: Operator, transport: Transport) -> None:
+    provider = operator.provider(ClientCredentials(operator.server(transport)), transport)
+    assert {verify(provider).outcome for _ in range(5)} == {Outcome.MATCHED}
+    assert len(operator.forms) == 1
+
+
+def test_each_api_has_a_token_of_its_own_scope(operator: Operator, transport: Transport) -> None:
+    provider = operator.provider(ClientCredentials(operator.server(transport)), transport)
+    verify(provider)
+    day = datetime.now(UTC).date()
+    provider.check(Check.RECYCLED, Number(PERSON.phone, day), "a", Deadline.after(5))
+    scopes = [form["scope"].split()[1] for form in operator.forms]
+    assert scopes == ["kyc-match:match", "number-recycling:check"]
+
+
+def test_a_token_is_renewed_before_it_expires(operator: Operator, transport: Transport) -> None:
+    now = [1000.0]
+    tokens = ClientCredentials(operator.server(transport), clock=lambda: now[0])
+    provider = operator.provider(tokens, transport)
+    operator.tokens = [lambda: granted("token-1", 100), lambda: granted("token-2", 100)]
+    for at, bearer in ((1000.0, "token-1"), (1079.0, "token-1"), (1081.0, "token-2")):
+        now[0] = at
+        assert verify(provider).outcome is Outcome.MATCHED
+        assert operator.bearers[-1] == bearer
+
+
+def test_a_token_that_could_not_be_renewed_early_serves_on(
+    operator: Operator, transport: Transport
+) -> None:
+    now = [1000.0]
+    tokens = ClientCredentials(operator.server(transport), clock=lambda: now[0])
+    provider = operator.provider(tokens, transport)
+    operator.tokens = [lambda: granted("token-1", 100), lambda: reply({}, 500)]
+    verify(provider)
+    for at in (1081.0, 1082.0, 1083.0):
+        now[0] = at
+        assert verify(provider).outcome is Outcome.MATCHED
+    assert operator.bearers == ["token-1"] * 4
+    assert len(operator.forms) == 2  # and the server that is away is not asked by every call
+    now[0] = 1095.0
+    assert verify(provider).outcome is Outcome.NOT_SENT  # too old to set out with
+
+
+@pytest.mark.parametrize("lifetime", [None, True, -5, 0, "3600", 1.5, [], {}, 10**400])
+def test_a_lifetime_that_cannot_be_believed_is_a_short_one(
+    lifetime: object, operator: Operator, transport: Transport
+) -> None:
+    now = [1000.0]
+    tokens = ClientCredentials(operator.server(transport), clock=lambda: now[0])
+    operator.tokens = [lambda: granted("token-1", lifetime)]
+    assert tokens.token(PERSON.phone, "s", Deadline.after(5), None) == "token-1"
+    now[0] += 40
+    assert tokens.token(PERSON.phone, "s", Deadline.after(5), None) == "token-1"
+    assert len(operator.forms) == 1
+    now[0] += 86_400
+    tokens.token(PERSON.phone, "s", Deadline.after(5), None)
+    assert len(operator.forms) == 2
+
+
+def _all_at_once(work: Callable[[], Answer], count: int = 16) -> list[Answer]:
+    answers: list[Answer] = []
+    gate = threading.Barrier(count)
+
+    def run() -> None:
+        gate.wait()
+        answers.append(work())
+
+    threads = [threading.Thread(target=run) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+def test_sixteen_threads_without_a_token_ask_for_one(
+    operator: Operator, transport: Transport
+) -> None:
+    provider = operator.provider(ClientCredentials(operator.server(transport)), transport)
+    answers = _all_at_once(lambda: verify(provider))
+    assert {a.outcome for a in answers} == {Outcome.MATCHED}
+    assert len(operator.forms) == 1
+
+
+def test_sixteen_threads_with_one_refused_token_ask_for_one_other(
+    operator: Operator, transport: Transport
+) -> None:
+    operator.tokens = [lambda: granted("old"), lambda: granted("new")]
+    provider = operator.provider(ClientCredentials(operator.server(transport)), transport)
+    verify(provider)
+    operator.bearers.clear()
+    operator.expired = "old"
+    answers = _all_at_once(lambda: verify(provider))
+    assert {a.outcome for a in answers} == {Outcome.MATCHED}
+    assert len(operator.forms) == 2
+    assert operator.bearers.count("new") == 16
+    assert operator.bearers.count("old") > 0
+
+
+def test_a_thread_that_comes_late_with_the_old_token_does_not_throw_the_new_one_away(
+    operator: Operator, transport: Transport
+) -> None:
+    tokens = ClientCredentials(operator.server(transport))
+    operator.tokens = [lambda: granted("old"), lambda: granted("new"), lambda: granted("newer")]
+    assert tokens.token(PERSON.phone, "s", Deadline.after(5), None) == "old"
+    for _ in range(2):
+        assert tokens.renews("s", "old")
+        assert tokens.token(PERSON.phone, "s", Deadline.after(5), None) == "new"
+
+
+def test_a_token_refused_twice_is_the_operators_and_the_match_is_asked_twice_at_most(
+    operator: Operator, transport: Transport
+) -> None:
+    operator.tokens = [lambda: granted("token-1"), lambda: granted("token-2")]
+    operator.answers = [(401, UNAUTHENTICATED)]
+    provider = operator.provider(ClientCredentials(operator.server(transport)), transport)
+    answered = verify(provider)
+    assert (answered.outcome, answered.billed) == (Outcome.AUTH_CONFIG, Billed.NO)
+    assert operator.bearers == ["token-1", "token-2"]
+    assert len(operator.forms) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "document"),
+    [
+        (401, {"status": 401, "code": "SOMETHING_ELSE", "message": ""}),
+        (401, {}),
+        (403, UNAUTHENTICATED),
+        (500, UNAUTHENTICATED),
+    ],
+)
+def test_only_the_documented_401_is_asked_again(
+    status: int, document: object, operator: Operator, transport: Transport
+) -> None:
+    operator.answers = [(status, document)]
+    provider = operator.provider(ClientCredentials(operator.server(transport)), transport)
+    assert verify(provider).outcome is Outcome.PROVIDER_ERROR
+    assert len(operator.bearers) == 1
+
+
+# ------------------------------------------------------------ the server is away
+
+
+def _hang(peer: Peer) -> None:
+    peer.read_request()
+    peer.hang()
+
+
+@pytest.mark.parametrize("flow", [ClientCredentials, JwtBearer])
+def test_an_authorization_server_out_of_reach_means_that_nothing_was_sent(
+    flow: Callable[[Server], Tokens], operator: Operator, transport: Transport
+) -> None:
+    server = Server(f"{refusing_url()}token", "P", SIGNER, transport)
+    answered = verify(operator.provider(flow(server), transport))
+    assert answered == Answer(Outcome.NOT_SENT, "TOKEN_REFUSED")
+    assert operator.bearers == []
+
+
+@pytest.mark.parametrize("flow", [ClientCredentials, JwtBearer])
+def test_an_authorization_server_that_hangs_means_that_nothing_was_sent(
+    flow: Callable[[Server], Tokens], operator: Operator, transport: Transport
+) -> None:
+    with ScriptedServer(_hang) as hanging:
+        server = Server(f"{hanging.url}token", "P", SIGNER, transport)
+        started = time.monotonic()
+        answered = verify(operator.provider(flow(server), transport), 0.5)
+        assert time.monotonic() - started < 1.5
+    assert answered == Answer(Outcome.NOT_SENT, "TOKEN_TIMEOUT")
+    assert operator.bearers == []
+
+
+@pytest.mark.parametrize("flow", [ClientCredentials, JwtBearer])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: reply({}, 500),
+        lambda: reply([], 200),
+        lambda: Response("<html>", 502),
+        lambda: Response("", 401),
+        lambda: reply({"access_token": 7, "token_type": "Bearer"}),
+        lambda: reply({"access_token": "two words", "token_type": "Bearer"}),
+        lambda: reply({"access_token": "a\r\nX: y", "token_type": "Bearer"}),
+        lambda: reply({"access_token": "t"}),
+        lambda: reply({"access_token": "t", "token_type": "DPoP"}),
+        lambda: reply({"access_token": "t" * 9000, "token_type": "Bearer"}),
+        lambda: reply({"error": {"invalid_client": 1}}, 400),
+        lambda: refused("temporarily_unavailable", 503),
+    ],
+)
+def test_what_is_not_a_token_means_that_nothing_was_sent(
+    make: Callable[[], Response],
+    flow: Callable[[Server], Tokens],
+    operator: Operator,
+    transport: Transport,
+) -> None:
+    operator.tokens = [make]
+    answered = verify(operator.provider(flow(operator.server(transport)), transport))
+    assert (answered.outcome, answered.detail) == (Outcome.NOT_SENT, "TOKEN_BAD_REPLY")
+    assert answered.billed is Billed.NO
+    assert operator.bearers == []
+
+
+@pytest.mark.parametrize("flow", [ClientCredentials, JwtBearer])
+def test_limits_and_maintenance_of_the_authorization_server_are_waited_for(
+    flow: Callable[[Server], Tokens], operator: Operator, transport: Transport
+) -> None:
+    provider = operator.provider(flow(operator.server(transport)), transport)
+    operator.tokens = [lambda: refused("slow_down", 429, **{"Retry-After": "7"})]
+    answered = verify(provider)
+    assert (answered.outcome, answered.retry_after) == (Outcome.RATE_LIMITED, 7.0)
+    operator.tokens = [lambda: reply({}, 503, **{"Retry-After": "600"})]
+    answered = verify(provider)
+    assert (answered.outcome, answered.retry_after) == (Outcome.MAINTENANCE, 600.0)
+    assert answered.billed is Billed.NO
+
+
+def test_who_waits_for_anothers_fetch_waits_within_the_own_deadline(
+    operator: Operator, transport: Transport
+) -> None:
+    with ScriptedServer(_hang) as hanging:
+        tokens = ClientCredentials(Server(f"{hanging.url}token", "P", SIGNER, transport))
+        provider = operator.provider(tokens, transport)
+        slow = threading.Thread(target=verify, args=(provider, 2.0))
+        slow.start()
+        assert eventually(lambda: len(hanging.received) == 1)
+        started = time.monotonic()
+        assert verify(provider, 0.3) == Answer(Outcome.NOT_SENT, "TOKEN_DEADLINE")
+        assert time.monotonic() - started < 1.3
+        slow.join()
+        assert len(hanging.received) == 1
+
+
+def test_who_has_more_time_than_the_one_that_fetched_tries_again(
+    operator: Operator, transport: Transport
+) -> None:
+    def hang_once(peer: Peer) -> None:
+        peer.read_request()
+        if len(server.received) == 1:
+            peer.hang()
+        peer.send(answer(b'{"access_token":"t","token_type":"Bearer","expires_in":60}'))
+
+    with ScriptedServer(hang_once) as server:
+        tokens = ClientCredentials(Server(f"{server.url}token", "P", SIGNER, transport))
+        provider = operator.provider(tokens, transport)
+        hasty = threading.Thread(target=verify, args=(provider, 0.5))
+        hasty.start()
+        assert eventually(lambda: len(server.received) == 1)
+        assert verify(provider, 5).outcome is Outcome.MATCHED
+        hasty.join()
+
+
+def test_renewing_early_leaves_the_call_its_time(operator: Operator, transport: Transport) -> None:
+    now = [1000.0]
+
+    def then_hang(peer: Peer) -> None:
+        peer.read_request()
+        if len(server.received) > 1:
+            peer.hang()
+        peer.send(answer(b'{"access_token":"t","token_type":"Bearer","expires_in":100}'))
+
+    with ScriptedServer(then_hang) as server:
+        as_server = Server(f"{server.url}token", "P", SIGNER, transport)
+        provider = operator.provider(ClientCredentials(as_server, lambda: now[0]), transport)
+        assert verify(provider).outcome is Outcome.MATCHED
+        now[0] = 1081.0
+        assert verify(provider, 1.0).outcome is Outcome.MATCHED
+        assert len(server.received) == 2
+
+
+def test_who_waited_for_a_fetch_that_failed_shares_its_answer(
+    operator: Operator, transport: Transport
+) -> None:
+    release = threading.Event()
+
+    def failing(peer: Peer) -> None:
+        while peer.read_request():
+            release.wait(5)
+            peer.send(answer(b'{"error":"invalid_client"}', "401 Unauthorized"))
+
+    with ScriptedServer(failing) as server:
+        tokens = ClientCredentials(Server(f"{server.url}token", "P", SIGNER, transport))
+        provider = operator.provider(tokens, transport)
+        waiting = threading.Timer(0.3, release.set)
+        waiting.start()
+        answers = _all_at_once(lambda: verify(provider))
+        waiting.join()
+        assert {a.outcome for a in answers} == {Outcome.AUTH_CONFIG}
+        # Late starters may have found the first fetch over: never one a thread.
+        assert len(server.received) <= 3
+
+
+# -------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize("flow", [ClientCredentials, JwtBearer])
+@pytest.mark.parametrize("error", [code for code, _ in code_table("camara.token_error").items()])
+def test_a_documented_refusal_is_the_operators_and_free(
+    error: str, flow: Callable[[Server], Tokens], operator: Operator, transport: Transport
+) -> None:
+    status = 401 if error == "invalid_client" else 400
+    operator.tokens = [lambda: refused(error, status)]
+    answered = verify(operator.provider(flow(operator.server(transport)), transport))
+    assert answered == Answer(Outcome.AUTH_CONFIG, code=error, http_status=status)
+    assert operator.bearers == []
+
+
+@pytest.mark.parametrize("flow", [ClientCredentials, JwtBearer])
+def test_an_unknown_refusal_is_an_error_and_free(
+    flow: Callable[[Server], Tokens], operator: Operator, transport: Transport
+) -> None:
+    operator.tokens = [lambda: refused("never_heard_of")]
+    answered = verify(operator.provider(flow(operator.server(transport)), transport))
+    assert (answered.outcome, answered.detail) == (Outcome.PROVIDER_ERROR, "UNKNOWN_CODE")
+    assert answered.billed is Billed.NO
+
+
+@pytest.mark.parametrize(
+    ("date", "outcome", "detail"),
+    [
+        (0, Outcome.CONSENT_MISSING, None),
+        (3600, Outcome.AUTH_CONFIG, "CLOCK"),
+        (-3600, Outcome.AUTH_CONFIG, "CLOCK"),
+    ],
+)
+def test_a_wrong_clock_of_ours_is_not_everybodys_missing_consent(
+    date: int, outcome: Outcome, detail: str | None, operator: Operator, transport: Transport
+) -> None:
+    theirs = format_datetime(datetime.fromtimestamp(time.time() + date, UTC), usegmt=True)
+    head = f"400 Bad Request\r\nDate: {theirs}"
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(answer(b'{"error":"invalid_grant"}', head))
+
+    with ScriptedServer(script) as server:
+        tokens = JwtBearer(Server(f"{server.url}token", "P", SIGNER, transport))
+        answered = verify(operator.provider(tokens, transport))
+    assert (answered.outcome, answered.detail) == (outcome, detail)
+    assert answered.billed is Billed.NO
+
+
+@pytest.mark.parametrize("head", ["400 Bad", "400 Bad\r\nDate: yesterday"])
+def test_an_invalid_grant_from_a_server_without_a_clock_is_no_verdict(
+    head: str, operator: Operator, transport: Transport
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(answer(b'{"error":"invalid_grant"}', head))
+
+    with ScriptedServer(script) as server:
+        tokens = JwtBearer(Server(f"{server.url}token", "P", SIGNER, transport))
+        answered = verify(operator.provider(tokens, transport))
+    assert answered.outcome is Outcome.PROVIDER_ERROR
+    assert answered.billed is Billed.NO
+
+
+def test_a_check_that_gets_no_consent_leaves_it_unknown(
+    operator: Operator, transport: Transport
+) -> None:
+    operator.tokens = [lambda: refused("invalid_grant")]
+    provider = operator.provider(JwtBearer(operator.server(transport)), transport)
+    number = Number(PERSON.phone, datetime.now(UTC).date())
+    answered = provider.check(Check.RECYCLED, number, "a", Deadline.after(5))
+    assert (answered.outcome, answered.fact) == (Outcome.CHECKED, Fact.UNKNOWN)
+
+
+# ------------------------------------------------------------- a person's token
+
+
+def test_a_persons_token_lives_for_one_call_and_is_not_asked_for_again(
+    operator: Operator, transport: Transport, caplog: pytest.LogCaptureFixture
+) -> None:
+    operator.tokens = [lambda: granted("secret-1"), lambda: granted("secret-2")]
+    operator.answers = [(200, MATCHED), (401, UNAUTHENTICATED)]
+    tokens = JwtBearer(operator.server(transport))
+    provider = operator.provider(tokens, transport)
+    with caplog.at_level("DEBUG"):
+        answers = [verify(provider), verify(provider)]
+    assert [a.outcome for a in answers] == [Outcome.MATCHED, Outcome.AUTH_CONFIG]
+    assert operator.bearers == ["secret-1", "secret-2"]
+    seen = caplog.text + repr(answers) + repr(tokens) + repr(vars(tokens))
+    assert not [word for word in ("secret-", PERSON.phone) if word in seen]
+
+
+# ------------------------------------------------------------------------- CIBA
+
+
+class Clock:
+    """Sleeps that only write down how long they were."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    def __call__(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+@pytest.fixture
+def naps() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ciba(operator: Operator, transport: Transport, naps: Clock) -> Camara:
+    tokens = Ciba(operator.server(transport), f"{operator.url}/bc", sleep=naps)
+    return operator.provider(tokens, transport)
+
+
+PENDING: Callable[[], Response] = lambda: refused("authorization_pending")  # noqa: E731
+
+
+def test_ciba_asks_for_consent_as_the_profile_demands(operator: Operator, ciba: Camara) -> None:
+    assert verify(ciba, 60).outcome is Outcome.MATCHED
+    [form] = operator.consents
+    assertion = form.pop("client_assertion")
+    assert form == {
+        "scope": "openid dpv:FraudPreventionAndDetection kyc-match:match",
+        "login_hint": f"tel:+86{PERSON.phone}",
+        "client_assertion_type": TYPE,
+    }
+    assert claims_of(assertion, f"{operator.url}/bc")["sub"] == "tests-client"
+    [poll] = operator.forms
+    claims_of(poll.pop("client_assertion"), f"{operator.url}/token")
+    assert poll == {
+        "grant_type": "urn:openid:params:grant-type:ciba",
+        "auth_req_id": "r-1",
+        "client_assertion_type": TYPE,
+    }
+
+
+def test_ciba_polls_at_the_servers_interval_and_slows_down_when_told(
+    operator: Operator, ciba: Camara, naps: Clock
+) -> None:
+    operator.tokens = [
+        PENDING,
+        PENDING,
+        lambda: refused("slow_down"),
+        PENDING,
+        lambda: reply({}, 502),  # a poll that failed leaves the question open
+        lambda: granted("token-1"),
+    ]
+    assert verify(ciba, 60).outcome is Outcome.MATCHED
+    assert naps.slept == [2, 2, 2, 7, 7, 12]
+    assert len(operator.consents) == 1
+
+
+@pytest.mark.parametrize(
+    ("interval", "seconds"), [(None, 5), (0, 5), (-1, 5), ("2", 5), (True, 5), (1.5, 5), (9, 9)]
+)
+def test_an_interval_that_cannot_be_believed_is_five_seconds(
+    interval: object, seconds: float, operator: Operator, ciba: Camara, naps: Clock
+) -> None:
+    operator.consent = lambda: reply({"auth_req_id": "r-1", "interval": interval})
+    verify(ciba, 60)
+    assert naps.slept == [seconds]
+
+
+@pytest.mark.parametrize("interval", [2, 5, 9, 10**30])
+def test_who_does_not_answer_in_time_is_a_counted_timeout_and_free(
+    interval: int, operator: Operator, ciba: Camara
+) -> None:
+    operator.consent = lambda: reply({"auth_req_id": "r-1", "interval": interval})
+    operator.tokens = [PENDING, PENDING, lambda: refused("slow_down"), PENDING]
+    started = time.monotonic()
+    assert verify(ciba, 8) == Answer(Outcome.TIMEOUT, "CONSENT_PENDING")
+    assert time.monotonic() - started < 2  # nobody waits for a poll that comes too late
+    assert operator.bearers == []
+    assert len(operator.consents) == 1
+
+
+CIBA_ERRORS = {
+    "access_denied": Outcome.CONSENT_MISSING,
+    "expired_token": Outcome.CONSENT_MISSING,
+    "unknown_user_id": Outcome.NO_RECORD,
+    "invalid_client": Outcome.AUTH_CONFIG,
+    "invalid_scope": Outcome.AUTH_CONFIG,
+    "invalid_request": Outcome.AUTH_CONFIG,
+    "invalid_request_object": Outcome.AUTH_CONFIG,
+    "unauthorized_client": Outcome.AUTH_CONFIG,
+    "unsupported_grant_type": Outcome.AUTH_CONFIG,
+    "invalid_grant": Outcome.PROVIDER_ERROR,
+    "never_heard_of": Outcome.PROVIDER_ERROR,
+}
+
+
+def test_every_ciba_error_of_the_outcome_map_is_tested_here() -> None:
+    known = {code for code, _ in code_table("camara.ciba_error").items()}
+    assert known == set(CIBA_ERRORS) - {"never_heard_of"}
+
+
+@pytest.mark.parametrize("endpoint", ["authorize", "token"])
+@pytest.mark.parametrize("error", CIBA_ERRORS)
+def test_a_refused_consent_is_the_answer_of_the_call_and_free(
+    error: str, endpoint: str, operator: Operator, ciba: Camara
+) -> None:
+    if endpoint == "authorize":
+        operator.consent = lambda: refused(error, 403)
+    else:
+        operator.tokens = [PENDING, lambda: refused(error)]
+    answered = verify(ciba, 60)
+    assert (answered.outcome, answered.code) == (CIBA_ERRORS[error], error)
+    assert answered.billed is Billed.NO
+    assert operator.bearers == []
+
+
+def test_a_lost_lease_disturbs_nobody(operator: Operator, ciba: Camara) -> None:
+    answered = ciba.verify(PERSON, "a", Deadline.after(60), lambda: False)
+    assert answered == Answer(Outcome.NOT_SENT, "VETOED")
+    assert operator.consents == []
+
+
+def test_a_lease_that_is_lost_while_the_person_thinks_asks_no_match(
+    operator: Operator, ciba: Camara
+) -> None:
+    allowed = [True]
+
+    def once() -> bool:
+        return allowed.pop() if allowed else False
+
+    answered = ciba.verify(PERSON, "a", Deadline.after(60), once)
+    assert (answered.outcome, answered.detail) == (Outcome.TIMEOUT, "VETOED")
+    assert len(operator.consents) == 1
+    assert operator.bearers == []
+
+
+def test_an_authorize_endpoint_out_of_reach_reached_nobody(
+    operator: Operator, transport: Transport, naps: Clock
+) -> None:
+    tokens = Ciba(operator.server(transport), f"{refusing_url()}bc", sleep=naps)
+    answered = verify(operator.provider(tokens, transport))
+    assert answered == Answer(Outcome.NOT_SENT, "TOKEN_REFUSED")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: reply({}, 500),
+        lambda: reply({}),
+        lambda: reply({"auth_req_id": 7}),
+        lambda: reply({"auth_req_id": ""}),
+        lambda: reply({"auth_req_id": "r" * 2000}),
+        lambda: reply([]),
+        lambda: Response("", 302, headers={"Location": "/elsewhere"}),
+    ],
+)
+def test_a_consent_request_of_unknown_fate_counts_because_a_person_may_have_been_reached(
+    make: Callable[[], Response], operator: Operator, ciba: Camara
+) -> None:
+    operator.consent = make
+    assert verify(ciba) == Answer(Outcome.TIMEOUT, "CONSENT_UNKNOWN")
+    assert len(operator.consents) == 1
+
+
+def test_a_consent_request_that_is_never_answered_counts_too(
+    operator: Operator, transport: Transport, naps: Clock
+) -> None:
+    with ScriptedServer(_hang) as hanging:
+        tokens = Ciba(operator.server(transport), f"{hanging.url}bc", sleep=naps)
+        answered = verify(operator.provider(tokens, transport), 0.5)
+    assert answered == Answer(Outcome.TIMEOUT, "CONSENT_UNKNOWN")
+
+
+def test_a_limit_before_anybody_was_reached_is_the_accounts(
+    operator: Operator, ciba: Camara
+) -> None:
+    operator.consent = lambda: reply({}, 429, **{"Retry-After": "7"})
+    answered = verify(ciba)
+    assert (answered.outcome, answered.detail) == (Outcome.RATE_LIMITED, "ACCOUNT_QPS")
+
+
+def test_after_a_message_nothing_is_repeated_within_seconds(
+    operator: Operator, transport: Transport, naps: Clock, ciba: Camara
+) -> None:
+    operator.answers = [(429, {"status": 429, "code": "TOO_MANY_REQUESTS", "message": ""})]
+    answered = verify(ciba, 60)
+    assert (answered.outcome, answered.detail) == (Outcome.RATE_LIMITED, "NUMBER")
+    tokens = Ciba(operator.server(transport), f"{operator.url}/bc", sleep=naps)
+    unreachable = Camara(
+        name="camara",
+        lanes=frozenset(Lane),
+        endpoint=refusing_url().rstrip("/"),
+        tokens=tokens,
+        transport=transport,
+    )
+    answered = verify(unreachable, 60)
+    assert (answered.outcome, answered.detail) == (Outcome.TIMEOUT, "REFUSED")
+    assert answered.billed is Billed.NO
+
+
+def test_a_refused_persons_token_sends_no_second_message(operator: Operator, ciba: Camara) -> None:
+    operator.answers = [(401, UNAUTHENTICATED)]
+    assert verify(ciba, 60).outcome is Outcome.AUTH_CONFIG
+    assert len(operator.consents) == len(operator.bearers) == 1

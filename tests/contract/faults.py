@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from tests.transport.scripted import Peer, Script, answer
 
-TIME = 1.0  # the deadline of calls that are meant to run into it
+TIME = 0.4  # the deadline of calls that are meant to run into it
+PATIENCE = 5.0  # of calls that are meant to end before it
 SLACK = 1.0  # what the contract allows beyond the deadline
 
 
@@ -18,6 +19,11 @@ class Fault:
     name: str
     script: Script
     answered: bool
+
+    @property
+    def seconds(self) -> float:
+        """The deadline to call with: only what never answers runs into it."""
+        return TIME if self.name in _ENDLESS else PATIENCE
 
     def __str__(self) -> str:
         return self.name
@@ -76,6 +82,7 @@ def _gigabyte(peer: Peer) -> None:
         peer.send(b" " * 1_048_576)
 
 
+_ENDLESS = frozenset({"hang", "drip_headers", "drip_body"})
 HTML = b"<html><head><title>502 Bad Gateway</title></head></html>"
 
 FAULTS = [

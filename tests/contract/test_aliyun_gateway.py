@@ -14,7 +14,7 @@ from pytest_httpserver import HTTPServer
 
 from tests.contract.cases import PROVIDERS
 from tests.contract.cases.common import PERSON, ProviderCase
-from tests.contract.faults import FAULTS, TIME, Fault
+from tests.contract.faults import FAULTS
 from tests.transport.scripted import Peer, ScriptedServer, always, answer, refusing_url
 from verifier.carriers.base import Answer, Number
 from verifier.outcomes import Billed, Check, Fact, Lane, Outcome, code_table
@@ -142,19 +142,6 @@ def test_every_call_has_a_nonce_of_its_own_also_after_a_blip(
     heads = [BytesHeaderParser().parsebytes(r.partition(b"\r\n")[2]) for r in requests]
     for name in ("x-acs-signature-nonce", "Authorization"):
         assert len({head[name] for head in heads}) == 5
-
-
-@every_check
-@pytest.mark.parametrize("fault", FAULTS, ids=str)
-def test_a_fault_after_sending_is_no_fact_and_maybe_billed(
-    fault: Fault, case: ProviderCase, which: Check, transport: Transport
-) -> None:
-    with ScriptedServer(fault.script) as server:
-        provider = case.build(server.endpoint, transport)
-        answered = provider.check(which, NUMBER, "attempt-1", Deadline.after(TIME))
-        assert answered.outcome is (Outcome.PROVIDER_ERROR if fault.answered else Outcome.TIMEOUT)
-        assert (answered.billed, answered.fact) == (Billed.MAYBE, None)
-        assert len(server.received) == 1
 
 
 @every_check

@@ -33,7 +33,7 @@ def test_a_fault_after_sending_is_unknown_and_not_repeated(
     fault: Fault, case: GatewayCase, transport: Transport
 ) -> None:
     with ScriptedServer(fault.script) as server:
-        receipt = _send(case, server.endpoint, transport, TIME)
+        receipt = _send(case, server.endpoint, transport, fault.seconds)
         assert receipt.delivery is Delivery.UNKNOWN
         assert len(server.received) == 1
 
@@ -46,12 +46,14 @@ def test_preparing_and_reconciling_end_in_time_and_claim_nothing(
     with ScriptedServer(fault.script) as server:
         gateway = case.build(server.endpoint, transport)
         started = time.monotonic()
-        prepared = gateway.prepare("r-1", Deadline.after(TIME))
-        assert time.monotonic() - started < TIME + SLACK
+        prepared = gateway.prepare("r-1", Deadline.after(fault.seconds))
+        assert time.monotonic() - started < fault.seconds + SLACK
         assert prepared in {None, "r-1"}
         started = time.monotonic()
-        found = gateway.reconcile("r-1", case.recipient, date(2026, 11, 21), Deadline.after(TIME))
-        assert time.monotonic() - started < TIME + SLACK
+        found = gateway.reconcile(
+            "r-1", case.recipient, date(2026, 11, 21), Deadline.after(fault.seconds)
+        )
+        assert time.monotonic() - started < fault.seconds + SLACK
         assert found is None
 
 

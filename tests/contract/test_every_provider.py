@@ -51,7 +51,7 @@ def test_a_fault_after_sending_is_no_verdict_and_maybe_billed(
     fault: Fault, case: ProviderCase, transport: Transport
 ) -> None:
     with ScriptedServer(fault.script) as server:
-        answered = _verify(case, server.endpoint, transport, TIME)
+        answered = _verify(case, server.endpoint, transport, fault.seconds)
         assert answered.outcome is (Outcome.PROVIDER_ERROR if fault.answered else Outcome.TIMEOUT)
         assert answered.billed is Billed.MAYBE
         assert len(server.received) == 1
@@ -281,7 +281,7 @@ def test_a_fault_after_a_check_is_sent_is_no_fact_and_maybe_billed(
     fault: Fault, case: ProviderCase, transport: Transport
 ) -> None:
     with ScriptedServer(fault.script) as server:
-        answered = _check(case, server.endpoint, transport, TIME)
+        answered = _check(case, server.endpoint, transport, fault.seconds)
         assert answered.outcome is (Outcome.PROVIDER_ERROR if fault.answered else Outcome.TIMEOUT)
         assert (answered.billed, answered.fact) == (Billed.MAYBE, None)
         assert len(server.received) == 1

@@ -209,6 +209,8 @@ def test_routing_prefers_what_is_available_and_has_not_answered() -> None:
     twice = _past(("a", Outcome.PROVIDER_ERROR), ("a", Outcome.PROVIDER_ERROR))
     assert route(Lane.CMCC, twice, both, 2) == Ask("b")
     assert route(Lane.CMCC, _past(("a", Outcome.TIMEOUT)), both[:1], 2) == Ask("a")
+    refused = _past(("a", Outcome.INVALID_INPUT), detail="PARAM")
+    assert route(Lane.CMCC, refused, both, 2) == Ask("b")  # our parameters, not the person
     assert route(Lane.CMCC, (), [_choice("a", available=False), _choice("b", 2)], 2) == Ask("b")
 
 

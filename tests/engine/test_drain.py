@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -429,3 +431,17 @@ def test_a_worker_whose_database_was_made_anew_settles_nobody_as_unsupported(wor
     batch = _submit(world)
     world.drain_until(lambda: client.get_batch(batch).settled == 1)
     assert client.get(person.reference).outcome == "MATCHED"
+
+
+def test_a_provider_that_closes_is_not_asked_again_and_again(world: World) -> None:
+    """What was claimed ahead for it goes to the other: it hears a dozen calls, not hundreds."""
+    path = Path(os.environ["VERIFIER_CONFIG"])
+    path.write_text(path.read_text("utf-8").replace("chunk = 8", "chunk = 300"), "utf-8")
+    forget()
+    world.people(150)
+    world.sandbox.client.fault("tencent", "maintenance", action="PhoneVerification")
+    batch = _submit(world)
+    world.drain_until(lambda: client.get_batch(batch).settled == 150)
+    asked = world.sandbox.client.stats()["totals"]["tencent PhoneVerification"]
+    assert sum(asked.values()) <= 8 + 2 * world.runtime.pool.threads
+    assert client.get_batch(batch).outcomes == {"MATCHED": 150}

@@ -18,6 +18,8 @@ from verifier.local import processes
 from verifier.local.sandbox_config import sandbox_port, write_local_config
 from verifier.local.servers import EmbeddedServers
 from verifier.local.stack import LocalStack
+from verifier.outcomes import Lane
+from verifier.sandbox.credentials import NAMES
 from verifier.settings import running_endpoints
 
 UP = """
@@ -39,7 +41,10 @@ def test_the_written_configuration_is_valid_private_and_follows_its_port(tmp_pat
     path = tmp_path / "verifier.toml"
     assert write_local_config(path, tmp_path, 20_001)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert set(load(path).providers) == {"tencent", "tencent_cmcc", "tencent_cucc", "tencent_ctcc"}
+    written = load(path)
+    assert set(written.providers) == {"tencent", "aliyun", "aliyun_virtual", "reseller"}
+    for lane in Lane:  # two independent ways
+        assert len({written.providers[n].vendor for n in written.providers_of(lane)}) >= 2, lane
     path.write_text(path.read_text() + "\n[engine]\nthreads = 3\n")
     assert not write_local_config(path, tmp_path, 20_002)
     changed = load(path)
@@ -50,8 +55,8 @@ def test_the_written_configuration_is_valid_private_and_follows_its_port(tmp_pat
 def test_no_secret_stands_in_the_written_configuration(tmp_path: Path) -> None:
     path = tmp_path / "verifier.toml"
     write_local_config(path, tmp_path, sandbox_port(tmp_path))
-    secrets = [p.read_text().strip() for p in (tmp_path / "sandbox").glob("*_*")]
-    assert len(secrets) == 6
+    secrets = [(tmp_path / "sandbox" / name).read_text().strip() for name in NAMES]
+    assert len(secrets) == len(NAMES)
     assert not any(secret in path.read_text() for secret in secrets)
 
 

@@ -18,6 +18,7 @@ lanes = ["cmcc", "cucc", "ctcc", "cbn", "mvno"]
 checks = ["status"]
 preference = PREFERENCE
 qps = QPS
+price = PRICE
 
 [providers.NAME.secrets]
 app_key = APP_KEY
@@ -140,6 +141,7 @@ def reseller_table(
     name: str = "reseller",
     preference: int = 3,
     qps: float = 1000.0,
+    price: float = 0.0,
 ) -> str:
     """The tables of ``providers.NAME``. ``app_key``, ``app_secret``: references to the secrets."""
     text = _TABLES.replace("providers.NAME", f"providers.{name}")
@@ -149,6 +151,7 @@ def reseller_table(
         ("= APP_SECRET\n", app_secret),
         ("= PREFERENCE\n", preference),
         ("= QPS\n", qps),
+        ("= PRICE\n", price),
     ):
         # A JSON string or number is the same in TOML.
         text = text.replace(word, f"= {json.dumps(value, ensure_ascii=False)}\n")

@@ -9,15 +9,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from verifier.local.reseller_config import reseller_table
 from verifier.local.state import make_directory, remembered_port, write_private
 from verifier.sandbox.credentials import ensure_credentials
 
-_LANES_OF_ACTION = {
-    "tencent": ("PhoneVerification", ("cmcc", "cucc", "ctcc"), 1),
-    "tencent_cmcc": ("PhoneVerificationCMCC", ("cmcc",), 2),
-    "tencent_cucc": ("PhoneVerificationCUCC", ("cucc",), 2),
-    "tencent_ctcc": ("PhoneVerificationCTCC", ("ctcc",), 2),
-}
+_BIG_THREE = ["cmcc", "cucc", "ctcc"]
 _QPS = 1000.0  # a sandbox has no bill
 _TEMPLATES = {
     "mismatched.zh": "SMS_100000001",
@@ -83,20 +79,7 @@ def local_config(home: Path, port: int) -> str:
     parts = [
         "# Written by `verifier dev up` for the sandbox. Yours to change: it is written once.\n"
     ]
-    for name, (action, lanes, preference) in _LANES_OF_ACTION.items():
-        parts.append(
-            _table(
-                f"providers.{name}",
-                kind="tencent",
-                action=action,
-                endpoint=sandbox_url(port),
-                secret_id=_secret(home, "tencent_secret_id"),
-                secret_key=_secret(home, "tencent_secret_key"),
-                lanes=list(lanes),
-                preference=preference,
-                qps=_QPS,
-            )
-        )
+    parts += _providers(home, port)
     parts.append(
         _table(
             "gateways.jpush",
@@ -122,6 +105,64 @@ def local_config(home: Path, port: int) -> str:
     )
     parts.append(_table("gateways.aliyun_sms.templates", **_TEMPLATES))
     return "\n".join(parts)
+
+
+def _providers(home: Path, port: int) -> list[str]:
+    """Two vendors for every lane. Prices are made up; names in clear, so that all judge alike."""
+    alibaba = {
+        "endpoint": sandbox_url(port),
+        "key_id": _secret(home, "aliyun_key_id"),
+        "key_secret": _secret(home, "aliyun_key_secret"),
+    }
+    return [
+        _table(
+            "providers.tencent",
+            kind="tencent",
+            endpoint=sandbox_url(port),
+            secret_id=_secret(home, "tencent_secret_id"),
+            secret_key=_secret(home, "tencent_secret_key"),
+            lanes=_BIG_THREE,
+            checks=["status", "recycled"],
+            preference=1,
+            qps=_QPS,
+            price=0.50,
+        ),
+        _table("providers.tencent.check_prices", status=0.08, recycled=0.10),
+        _table(
+            "providers.aliyun",
+            kind="aliyun_cloudauth",
+            action="Mobile3MetaSimpleStandardVerify",
+            **alibaba,
+            mask="normal",
+            lanes=[*_BIG_THREE, "cbn"],
+            checks=["status", "recycled"],
+            preference=2,
+            qps=_QPS,
+            price=0.55,
+        ),
+        _table("providers.aliyun.check_prices", status=0.09, recycled=0.12),
+        _table(
+            "providers.aliyun_virtual",
+            kind="aliyun_dytns",
+            action="VirtualThreeElementsVerification",
+            **alibaba,
+            auth_code=_secret(home, "dytns_auth_code"),
+            lanes=["mvno"],
+            checks=["carrier"],
+            preference=1,
+            qps=_QPS,
+            price=0.60,
+        ),
+        _table("providers.aliyun_virtual.check_prices", carrier=0.01),
+        reseller_table(
+            sandbox_url(port),
+            _secret(home, "reseller_app_key"),
+            _secret(home, "reseller_app_secret"),
+            preference=3,
+            qps=_QPS,
+            price=0.70,
+        ),
+    ]
 
 
 def _secret(home: Path, name: str) -> str:

@@ -59,8 +59,13 @@ def decide(
         return _after_check(past, others, now, has_raw_name, possible)
     if last.is_verdict:
         return _goes_on(past, others, now, has_raw_name, possible)
-    outcome = Outcome.PROVIDER_ERROR if last.is_our_bug else last.outcome
-    return _after_error(past, outcome, others, now, zone)
+    if not last.is_our_bug:
+        return _after_error(past, last.outcome, others, now, zone)
+    verdict = _after_error(past, Outcome.PROVIDER_ERROR, others, now, zone)
+    refusing = {p.provider for p in past if p.is_our_bug}
+    if isinstance(verdict, Wait) and verdict.reason == "retry" and others - refusing:
+        return Wait(now, "retry")  # who refuses our parameters is not waited for: others may not
+    return verdict
 
 
 def _goes_on(

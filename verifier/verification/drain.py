@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import queue
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -21,6 +22,8 @@ from sqlalchemy.exc import OperationalError
 
 from verifier.carriers.base import Answer
 from verifier.outcomes import Lane
+from verifier.resilience.breaker import FAILURES_TO_OPEN
+from verifier.resilience.retry import RULES, Effect
 from verifier.store import batches, claims, lanes
 from verifier.store.engine import transaction
 from verifier.verification import ring
@@ -59,6 +62,11 @@ class _State:
     begun_at: float = field(default_factory=time.monotonic)
     collected: int = 0
     claim_unknown: bool = False
+    #: Calls in a row that each provider did not answer, since the last flush.
+    unanswered: Counter[str] = field(default_factory=Counter)
+    #: Providers that nothing claimed earlier is sent to any more: a claim that chooses one of them
+    #: again has seen its breaker.
+    closed: set[str] = field(default_factory=set)
 
     def speed(self, now: float) -> float:
         """Calls a second so far: what is claimed ahead is about a second's work, not more."""
@@ -167,17 +175,20 @@ def _claim(runtime: Runtime, lane: Lane, state: _State, want: int, source: Sourc
 
 def _dispatch(runtime: Runtime, state: _State, claimed: Claimed) -> None:
     state.done.extend(claimed.uncalled)
+    state.closed.difference_update(job.provider for job in claimed.jobs)
     for job in claimed.jobs:
         timeout = runtime.config.providers[job.provider].timeout
         state.in_flight += 1
         runtime.pool.submit(
             job,
-            partial(_make_call, runtime, timeout),
+            partial(_make_call, runtime, timeout, state.closed),
             state.results,
         )
 
 
-def _make_call(runtime: Runtime, timeout: float, job: Job) -> Answer | NotCalled:
+def _make_call(runtime: Runtime, timeout: float, closed: set[str], job: Job) -> Answer | NotCalled:
+    if job.provider in closed:
+        return NotCalled.GIVEN_BACK
     return call(job, runtime.keyring, runtime.providers, timeout)
 
 
@@ -205,6 +216,22 @@ def _take(state: _State, result: Called) -> None:
     state.done.append(result)
     state.in_flight -= 1
     state.collected += 1
+    _watch(state, result)
+
+
+def _watch(state: _State, result: Called) -> None:
+    """Send nothing more to a provider that has stopped answering: what was claimed for it goes back
+    and is routed anew, instead of hearing hundreds of times that it is closed."""
+    name, answer = result.job.provider, result.answer
+    if isinstance(answer, NotCalled):
+        return
+    if answer.outcome.is_answer or RULES[answer.outcome].effect is Effect.SLOW_DOWN:
+        state.unanswered[name] = 0
+        return
+    state.unanswered[name] += 1
+    if state.unanswered[name] >= FAILURES_TO_OPEN and name not in state.closed:
+        state.closed.add(name)
+        state.flushed_at = 0.0  # now: the breaker is moved by the flush
 
 
 def _flush(runtime: Runtime, state: _State) -> None:
@@ -213,6 +240,7 @@ def _flush(runtime: Runtime, state: _State) -> None:
         return
     state.counts = flush(runtime, state.token, state.done, state.standing, state.counts)
     state.done.clear()
+    state.unanswered.clear()
     state.flushed_at = time.monotonic()
 
 

@@ -151,9 +151,13 @@ def _share_place(choice: Choice, ticket: int) -> float:
 
 def _avoided(past: tuple[Past, ...]) -> set[str]:
     """Providers that the next try should not go to if there is another."""
-    if not past or past[-1].outcome.is_answer:
+    if not past:
         return set()
     last = past[-1]
+    if last.is_our_bug:  # who refuses our parameters will do so again
+        return {p.provider for p in past if p.is_our_bug}
+    if last.outcome.is_answer:
+        return set()
     where = RULES[last.outcome].where
     if where is Where.ANOTHER:
         return {p.provider for p in past if p.outcome is last.outcome}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from datetime import time
 from enum import Enum
 from pathlib import Path
@@ -147,6 +148,18 @@ def test_every_kind_of_provider_is_documented_with_every_key_of_its_own(kind: st
         if name == "endpoint" or (name != "kind" and name not in ProviderConfig.model_fields)
     }
     assert of_kind(kind) == own
+
+
+@pytest.mark.parametrize("block", re.findall(r"```toml\n(.*?)```", PROVIDERS, re.DOTALL))
+def test_every_example_of_a_provider_is_a_valid_configuration(block: str) -> None:
+    found = Config.model_validate(tomllib.loads(block))
+    assert found.providers
+    for name, row in found.providers.items():
+        assert all(name in found.providers_of(lane) for lane in row.lanes)
+
+
+def test_the_kinds_are_those_that_are_documented() -> None:
+    assert kinds() == ["aliyun_cloudauth", "aliyun_dytns", "camara", "generic", "tencent"]
 
 
 def test_the_reference_has_every_key_of_the_configuration_file_and_no_other() -> None:

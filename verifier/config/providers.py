@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import inspect
 import pkgutil
 import re
 from decimal import Decimal
@@ -103,8 +104,8 @@ def settings_of(kind: str) -> type[ProviderConfig] | None:
     if not re.fullmatch("[a-z][a-z0-9_]{0,39}", kind) or importlib.util.find_spec(name) is None:
         return None
     model = getattr(importlib.import_module(name), "Settings", None)
-    # A room that only imports somebody's Settings is no kind.
-    if not isinstance(model, type) or model.__module__ != name:
+    # A room that only imports somebody's Settings is no kind, nor is the base of them all.
+    if not isinstance(model, type) or model.__module__ != name or inspect.isabstract(model):
         return None
     return model if issubclass(model, ProviderConfig) else None
 

@@ -14,7 +14,9 @@ import pytest
 from sqlalchemy import Row
 
 from tests.engine.conftest import World, as_row, forget, in_background
+from tests.engine.playing import Player
 from verifier import client
+from verifier.carriers.base import Answer
 from verifier.clock import business_date
 from verifier.identity.keyring import DecryptionError, KeyRing
 from verifier.outcomes import Billed, Lane, Outcome
@@ -445,3 +447,24 @@ def test_a_provider_that_closes_is_not_asked_again_and_again(world: World) -> No
     asked = world.sandbox.client.stats()["totals"]["tencent PhoneVerification"]
     assert sum(asked.values()) <= 8 + 2 * world.runtime.pool.threads
     assert client.get_batch(batch).outcomes == {"MATCHED": 150}
+
+
+def test_a_provider_that_refuses_every_parameter_is_left_alone_and_nobody_fails(
+    world: World,
+) -> None:
+    """Our own mistake about one provider: the other does the work, and the breaker says so."""
+    world.people(40)
+    provider = world.runtime.providers["first"]
+    refused = Answer(Outcome.INVALID_INPUT, "PARAM", Billed.NO)
+    batch = _submit(world)
+    player = Player(world.runtime)
+    player.claim_due(Lane.CMCC, 8)
+    assert {job.provider for job in player.flying} == {provider.name}
+    while player.flying:
+        player.hear(0, refused)
+    player.record()
+    row = world.one("SELECT state, reason FROM verifier.providers WHERE name = 'first'")
+    assert tuple(row) == ("open", "provider_down")
+    assert client.get_batch(batch).settled == 0
+    player.claim_due(Lane.CMCC, 8)
+    assert {job.provider for job in player.flying} == {"second"}

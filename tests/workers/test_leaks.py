@@ -47,11 +47,52 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 MORE_CONFIG = """
 [providers.parrot]
-kind = "tencent"
+kind = "generic"
 endpoint = "{parrot}"
-secret_id = "file:{state}/tencent_secret_id"
-secret_key = "file:{state}/tencent_secret_key"
 lanes = ["cbn", "mvno"]
+timeout = 2
+
+[providers.parrot.verify]
+path = "/"
+result = "Response.Result"
+error = "Response.Error.Code"
+request_id = "Response.RequestId"
+carrier = "Response.Isp"
+body = {{ Phone = "{{{{ phone }}}}", Name = "{{{{ name }}}}", IdCard = "{{{{ id_number }}}}" }}
+codes = {{ "0" = "MATCHED" }}
+carriers = {{ CMCC = "cmcc" }}
+
+[providers.dytns]
+kind = "aliyun_dytns"
+endpoint = "{url}"
+key_id = "file:{state}/aliyun_key_id"
+key_secret = "file:{state}/aliyun_key_secret"
+auth_code = "file:{state}/dytns_auth_code"
+lanes = ["cmcc", "cucc", "ctcc"]
+checks = ["carrier", "status", "recycled"]
+preference = 3
+timeout = 2
+
+[providers.cloudauth]
+kind = "aliyun_cloudauth"
+endpoint = "{url}"
+key_id = "file:{state}/aliyun_key_id"
+key_secret = "file:{state}/aliyun_key_secret"
+lanes = ["cmcc", "cucc", "ctcc"]
+checks = ["status"]
+preference = 4
+timeout = 2
+
+[providers.operator]
+kind = "camara"
+endpoint = "{url}"
+auth = "client_credentials"
+client_id = "file:{state}/camara_client_id"
+private_key = "file:{state}/camara_private_key"
+token_endpoint = "{url}/oauth2/token"
+purpose = "FraudPreventionAndDetection"
+lanes = ["cmcc", "cucc", "ctcc"]
+preference = 5
 timeout = 2
 
 [gateways.jpush]

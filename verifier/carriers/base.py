@@ -67,6 +67,12 @@ class Answer:
     retry_after: float | None = None
     fact: Fact | None = None
 
+    @property
+    def works(self) -> bool:
+        """Whether the provider did what it is there for. Refusing our parameters is not that."""
+        ours = self.outcome is Outcome.INVALID_INPUT and self.detail == "PARAM"
+        return self.outcome.is_answer and not ours
+
 
 @dataclass(frozen=True, slots=True)
 class Probe:

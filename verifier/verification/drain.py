@@ -21,9 +21,8 @@ from sqlalchemy import Connection, Row
 from sqlalchemy.exc import OperationalError
 
 from verifier.carriers.base import Answer
-from verifier.outcomes import Lane
+from verifier.outcomes import Lane, Outcome
 from verifier.resilience.breaker import FAILURES_TO_OPEN
-from verifier.resilience.retry import RULES, Effect
 from verifier.store import batches, claims, lanes
 from verifier.store.engine import transaction
 from verifier.verification import ring
@@ -225,7 +224,8 @@ def _watch(state: _State, result: Called) -> None:
     name, answer = result.job.provider, result.answer
     if isinstance(answer, NotCalled):
         return
-    if answer.outcome.is_answer or RULES[answer.outcome].effect is Effect.SLOW_DOWN:
+    slowed = answer.outcome is Outcome.RATE_LIMITED
+    if answer.works or slowed:
         state.unanswered[name] = 0
         return
     state.unanswered[name] += 1

@@ -198,7 +198,9 @@ def _step_breakers(
         for item in calls:
             if isinstance(item.answer, NotCalled):
                 continue
-            outcomes[item.answer.outcome] += 1
+            # One that refuses our parameters, and nothing else, is no use, whoever is to blame.
+            works = item.answer.works or not item.answer.outcome.is_answer
+            outcomes[item.answer.outcome if works else Outcome.PROVIDER_ERROR] += 1
             retry_after = max(item.answer.retry_after or 0.0, retry_after or 0.0) or None
         last = now_standing.breakers.get(name) if now_standing else None
         at_rest = last == breakers.Breaker()

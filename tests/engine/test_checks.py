@@ -178,3 +178,117 @@ def test_the_outage_of_who_checks_is_waited_for_and_ends_by_its_own_probe(world:
     world.drain_until(lambda: client.get_batch(batch).done, Lane.CUCC)
     assert client.get(person.reference).outcome == "MISMATCHED"
     assert world.one("SELECT state FROM verifier.providers WHERE name = 'checker'")[0] == "closed"
+
+
+ALIBABA = """
+[providers.dytns]
+kind = "aliyun_dytns"
+endpoint = "{url}"
+key_id = "file:{state}/aliyun_key_id"
+key_secret = "file:{state}/aliyun_key_secret"
+auth_code = "file:{state}/dytns_auth_code"
+lanes = {lanes}
+checks = ["status", "carrier"]
+check_prices = {{ carrier = 0.01 }}
+qps = 500
+timeout = 2
+"""
+EDITIONS = """
+[providers.{name}]
+kind = "tencent"
+action = "PhoneVerification{name}"
+endpoint = "{url}"
+secret_id = "file:{state}/tencent_secret_id"
+secret_key = "file:{state}/tencent_secret_key"
+lanes = ["{lane}"]
+qps = 500
+timeout = 2
+"""
+
+
+def _rewrite(world: World, *tables: str, **more: str) -> None:
+    path = Path(os.environ["VERIFIER_CONFIG"])
+    engine = path.read_text("utf-8").partition("[providers")[0]
+    values = {"url": world.sandbox.url, "state": str(world.sandbox.state), **more}
+    path.write_text(engine + "".join(table.format(**values) for table in tables), "utf-8")
+    forget()
+
+
+def test_a_dead_number_is_told_and_not_that_the_name_is_wrong(world: World) -> None:
+    """Unicom's cancelled numbers are answered "inconsistent", as the vendor documents."""
+    _rewrite(world, ALIBABA, lanes='["cucc"]')
+    dead, alive = world.people(2, lane=Lane.CUCC)
+    _know(world, dead, status="cancelled")
+    _verify(world)
+    state = client.get(dead.reference)
+    assert (state.status, state.outcome) == ("failed", "NUMBER_INACTIVE")
+    assert state.detail == "NOT_IN_NETWORK"  # dytns: NOT_EXIST
+    assert client.get(alive.reference).status == "verified"
+    assert [(p, o, f) for p, o, f, *_ in _calls(world)].count(("verify", "MISMATCHED", None)) == 1
+
+
+def _ported(world: World, looks_up: str = "") -> SandboxPerson:
+    """Somebody who took a China Mobile number along to Unicom; each edition knows its own only."""
+    values = {"url": world.sandbox.url, "state": str(world.sandbox.state)}
+    mobile = EDITIONS.format(name="CMCC", lane="cmcc", **values)
+    unicom = EDITIONS.format(name="CUCC", lane="cucc", **values)
+    _rewrite(world, mobile, unicom, ALIBABA, looks_up, lanes="[]")
+    (person,) = world.people(1, lane=Lane.CMCC)
+    _know(world, person, carrier=Lane.CUCC)
+    return person
+
+
+def _both_lanes(world: World, key: str = "k") -> None:
+    batch = client.submit(selection="all", caller="test", key=key).batch
+
+    def done() -> bool:
+        world.drain(Lane.CUCC)
+        return client.get_batch(batch).done
+
+    world.drain_until(done, Lane.CMCC)
+
+
+@pytest.mark.parametrize("when", ["no_record", "first"])
+def test_a_ported_number_is_verified_by_its_own_carrier(when: str, world: World) -> None:
+    person = _ported(world, f'[checks.carrier]\nwhen = "{when}"\n')
+    _both_lanes(world)
+    assert client.get(person.reference).status == "verified"
+    asked = [(purpose, outcome, provider) for purpose, outcome, _, _, provider in _calls(world)]
+    first = [("verify", "NO_RECORD", "CMCC")] if when == "no_record" else []
+    assert asked == [*first, ("carrier", "CHECKED", "dytns"), ("verify", "MATCHED", "CUCC")]
+    user = world.one("SELECT lane, carrier_seen_at FROM verifier.users")
+    assert user.lane == "cucc"
+    assert user.carrier_seen_at is not None
+    # Known for a week: the next time it goes there at once, also after a change of the contact.
+    client.put_users([_row(person, email="new@example.com")])
+    world.later(days=1)
+    _both_lanes(world, key="again")
+    assert [p for *_, p in _calls(world)][len(asked) :] == ["CUCC"]
+    # Another number is another guess.
+    client.put_users([{**_row(person), "phone": "13900139000"}])
+    user = world.one("SELECT lane, carrier_seen_at FROM verifier.users")
+    assert tuple(user) == ("cmcc", None)
+
+
+def test_a_look_up_that_led_astray_is_dropped(world: World) -> None:
+    person = _ported(world)
+    _both_lanes(world)
+    assert person.entry is not None
+    world.sandbox.client.remove(person.phone)
+    world.later(days=1)
+    _both_lanes(world, key="again")
+    assert client.get(person.reference).outcome == "NO_RECORD"
+    assert world.one("SELECT carrier_seen_at FROM verifier.users").carrier_seen_at is None
+
+
+def test_a_number_that_moved_where_nobody_reaches_settles_with_what_is_known(world: World) -> None:
+    person = _ported(world)
+    _know(world, person, carrier=Lane.CBN)
+    batch = client.submit(selection="all", caller="test", key="k").batch
+
+    def done() -> bool:
+        world.drain(Lane.CBN)
+        return client.get_batch(batch).done
+
+    world.drain_until(done, Lane.CMCC)
+    assert client.get(person.reference).outcome == "NO_RECORD"

@@ -17,9 +17,10 @@ from verifier.outcomes import Lane
 from verifier.store import claims, lanes, planning, providers
 from verifier.store.engine import transaction
 from verifier.verification import standing
+from verifier.verification.gates import LOOK_AGAIN_SECONDS
 from verifier.verification.route import NoneAvailable
 from verifier.verification.runtime import Runtime
-from verifier.verification.sorting import LOOK_AGAIN_SECONDS, Claimed, Sorting
+from verifier.verification.sorting import Claimed, Sorting
 
 #: Locks candidate rows: ``lock_due``, ``lock_suspect`` or ``lock_one`` with their arguments bound.
 Source = Callable[[Connection, int], Sequence[Row[Any]]]

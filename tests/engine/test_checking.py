@@ -30,8 +30,10 @@ def said(outcome: Outcome, detail: str | None = None, provider: str = "a") -> Pa
     return Past(1, provider, outcome, detail, Billed.YES, TODAY)
 
 
-def checked(check: Check, fact: Fact, provider: str = "c") -> Past:
-    return Past(1, provider, Outcome.CHECKED, None, Billed.YES, TODAY, check=check, fact=fact)
+def checked(check: Check, fact: Fact, carrier: Lane | None = None) -> Past:
+    return Past(
+        1, "c", Outcome.CHECKED, None, Billed.YES, TODAY, check=check, fact=fact, carrier=carrier
+    )
 
 
 def troubled(check: Check, outcome: Outcome, detail: str | None = None) -> Past:
@@ -170,6 +172,16 @@ def test_a_worker_that_dies_at_a_check_buys_no_verification() -> None:
     assert after_crash(twice, frozenset({"b"}), NOW, ZONE, STATUS) == Settle(
         "MISMATCHED", "NAME", "a"
     )
+
+
+def test_a_look_up_of_another_carrier_goes_on_there_and_of_the_same_settles() -> None:
+    first = said(Outcome.NO_RECORD)
+    there = joined(first, checked(Check.CARRIER, Fact.CARRIER, Lane.CUCC))
+    assert decide(there, frozenset(), NOW, ZONE, possible=ALL, lane=Lane.CMCC) == AGAIN
+    same = joined(first, checked(Check.CARRIER, Fact.CARRIER, Lane.CMCC))
+    settled = Settle("NO_RECORD", None, "a")
+    assert decide(same, frozenset(), NOW, ZONE, possible=ALL, lane=Lane.CMCC) == settled
+    assert from_rows([p.to_row() for p in there], version=1) == there
 
 
 def test_a_number_moved_to_a_lane_without_providers_settles_with_what_is_known() -> None:

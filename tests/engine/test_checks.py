@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,24 @@ def test_who_matched_before_learns_that_the_number_changed_hands(
     assert [(p, f) for p, _, f, *_ in _calls(world)] == [
         ("verify", None), ("verify", None), ("status", "ACTIVE"), ("recycled", "CHANGED_HANDS"),
     ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("configure")
+def test_who_once_matched_is_asked_about_since_then_however_often_it_failed_after(
+    world: World,
+) -> None:
+    """Without ``bound_at``: the day of the last match, not of the last verdict."""
+    (person,) = world.people(1, lane=Lane.CMCC)
+    world.later(days=-800)
+    _verify(world, Lane.CMCC)
+    world.later(days=800)
+    new_holder = (datetime.now(UTC) - timedelta(days=200)).date().isoformat()
+    _know(world, person, name="欧阳锋", since=new_holder)
+    for key in ("second", "third"):
+        _verify(world, Lane.CMCC, key=key)
+        state = client.get(person.reference)
+        assert (state.outcome, state.detail) == ("MISMATCHED", "RECYCLED"), key
+        world.later(days=1)
 
 
 def _row(person: SandboxPerson, **more: str) -> dict[str, str]:

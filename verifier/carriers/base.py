@@ -68,10 +68,14 @@ class Answer:
     fact: Fact | None = None
 
     @property
+    def refuses_us(self) -> bool:
+        """Whether the vendor refuses our parameters, and says nothing about the person's data."""
+        return self.outcome is Outcome.INVALID_INPUT and self.detail == "PARAM"
+
+    @property
     def works(self) -> bool:
-        """Whether the provider did what it is there for. Refusing our parameters is not that."""
-        ours = self.outcome is Outcome.INVALID_INPUT and self.detail == "PARAM"
-        return self.outcome.is_answer and not ours
+        """Whether the provider did what it is there for."""
+        return self.outcome.is_answer and not self.refuses_us
 
 
 @dataclass(frozen=True, slots=True)

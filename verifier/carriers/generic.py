@@ -113,7 +113,7 @@ def _below(place: tuple[str, ...], found: Iterable[Fault]) -> list[Fault]:
 
 
 def _probe_faults(probe: ProbeCall | None, call: Call | None) -> list[Fault]:
-    """A probe goes out every few minutes: its answer must be one that the table says is free."""
+    """A probe must cost nothing: its answer has to be one that the table says is free."""
     if probe is None:
         return []
     if call is None:

@@ -20,9 +20,10 @@ do 500, 502 and 504.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from verifier.carriers.base import Answer
-from verifier.outcomes import Billed, Outcome
+from verifier.outcomes import Billed, Fact, Outcome
 from verifier.transport import BadReply, NotSent, Reply, TransportFault, Unanswered
 
 
@@ -69,3 +70,13 @@ def not_understood(status: int | None) -> Answer:
 def not_offered() -> Answer:
     """A check that this provider does not know was asked: our own fault, and nothing was sent."""
     return Answer(Outcome.INVALID_INPUT, "PARAM")
+
+
+def as_check(answer: Answer) -> Answer:
+    """What a check may answer: whatever a provider makes of a code, it is nothing about a person.
+
+    A refusal of our parameters stays one; any other result means that the vendor does not know.
+    """
+    if not answer.outcome.is_result or answer.refuses_us:
+        return answer
+    return replace(answer, outcome=Outcome.CHECKED, detail=None, fact=Fact.UNKNOWN)

@@ -60,7 +60,7 @@ def show(batch: int, watch: bool, as_json: bool) -> None:
     from verifier.cli.watching import watch as show_again
 
     def once() -> bool:
-        view = batchview.detail(batch)
+        view = batchview.detail(batch, with_costs=not watch)
         if as_json:
             talk.out_json(view)
         else:

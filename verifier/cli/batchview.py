@@ -38,8 +38,11 @@ def _state(row: Row[Any]) -> str:
     return "paused" if row.paused_at is not None and row.state != "done" else str(row.state)
 
 
-def detail(batch: int) -> dict[str, Any]:
-    """Everything about one batch. Raises NotFoundError."""
+def detail(batch: int, *, with_costs: bool = True) -> dict[str, Any]:
+    """Everything about one batch. Raises NotFoundError.
+
+    What it cost is summed over all its calls: not while it is shown again and again.
+    """
     from verifier import client
     from verifier.cli import waiting
 
@@ -62,7 +65,7 @@ def detail(batch: int) -> dict[str, Any]:
         "paused_by": row.paused_by,
         "pause_reason": row.pause_reason,
         "budget": costs.amount(row.budget),
-        "costs": costs.of_batch(batch),
+        "costs": costs.of_batch(batch) if with_costs or row.state == "done" else [],
         "waits_for": [
             {
                 "state": group.state,

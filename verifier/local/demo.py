@@ -180,23 +180,27 @@ class _Demo:
         submitted = client.submit(wanted[:-late], caller="demo", key=f"demo-{time.time_ns()}")
         self._console.print(f"  ({late:,} signed up too late for this batch)")
         closed: int | None = None
-        with self._progress("verified", submitted.total) as advance:
-            seen = 0
-            end = time.monotonic() + _PATIENCE
-            while True:
-                state = client.get_batch(submitted.batch)
-                advance(state.settled - seen)
-                seen = state.settled
-                if closed is None and seen >= submitted.total // 3:
-                    closed = self._sandbox.fault(_CLOSED, "maintenance")
-                if state.done or state.settled >= state.total:
-                    break
-                if time.monotonic() > end:
-                    raise VerifierError(
-                        f"Batch {state.batch} is not done; it waits for {state.waiting}.",
-                        fix="Look into the log directory named above.",
-                    )
-                time.sleep(0.1)
+        try:
+            with self._progress("verified", submitted.total) as advance:
+                seen = 0
+                end = time.monotonic() + _PATIENCE
+                while True:
+                    state = client.get_batch(submitted.batch)
+                    advance(state.settled - seen)
+                    seen = state.settled
+                    if closed is None and seen >= submitted.total // 3:
+                        closed = self._sandbox.fault(_CLOSED, "maintenance")
+                    if state.done or state.settled >= state.total:
+                        break
+                    if time.monotonic() > end:
+                        raise VerifierError(
+                            f"Batch {state.batch} is not done; it waits for {state.waiting}.",
+                            fix="Look into the log directory named above.",
+                        )
+                    time.sleep(0.1)
+        finally:
+            if closed is not None:
+                self._sandbox.lift(closed)
         state = client.wait(submitted.batch, timeout=30)
         seconds = time.monotonic() - begun
         self._console.print(
@@ -204,11 +208,10 @@ class _Demo:
             f"({state.total / seconds:,.0f} a second)"
         )
         self._outcome_table(state.outcomes)
-        self._provider_table()
-        self._sandbox.lift(closed)
+        self._provider_table(closed is not None)
 
-    def _provider_table(self) -> None:
-        """Who was asked, and what it costs: a third of the way the first provider was closed."""
+    def _provider_table(self, closed: bool) -> None:
+        """Who was asked, and what it costs. ``closed``: the first provider, on the way."""
         with transaction() as connection:
             rows = costs.by_provider(connection, datetime.fromtimestamp(0, UTC), None)
         table = Table(box=None, pad_edge=False, header_style="dim")
@@ -220,9 +223,10 @@ class _Demo:
             asked = "whose it is" if row.purpose == "verify" else row.purpose
             cost = f"{row.cost:,.2f} {row.currency}" if row.currency else "–"
             table.add_row(f"  {row.provider}", asked, f"{row.calls:,}", f"{row.billed:,}", cost)
-        self._console.print(
-            f"  a third of the way {_CLOSED} closed for maintenance: the lanes went on with others"
-        )
+        if closed:
+            self._console.print(
+                f"  a third of the way {_CLOSED} closed for maintenance: others went on"
+            )
         self._console.print(table)
 
     def _outcome_table(self, outcomes: dict[str, int]) -> None:

@@ -29,8 +29,8 @@ _CANDIDATE: Final = """
     SELECT o.id, o.user_id, o.lane, u.lane AS user_lane, nullif(o.history, '[]') AS history,
            o.attempts, o.crashes, o.attempt_id, o.attempt_started_at, u.platform,
            u.reference, u.version, u.phone, u.name, u.name_raw, u.id_number, u.id_number_index,
-           o.payer, u.status = 'verified' OR u.detail = 'RECYCLED' AS matched_before, u.bound_at,
-           u.checked_at, u.carrier_seen_at, (SELECT verifier.verifier_now()) AS now
+           o.payer, u.bound_at, u.matched_at, u.carrier_seen_at,
+           (SELECT verifier.verifier_now()) AS now
       FROM verifier.open_verifications o JOIN verifier.users u ON u.id = o.user_id
 """
 

@@ -229,6 +229,8 @@ _SETTLE: Final = text("""
       UPDATE verifier.users u
          SET status = CASE s.outcome WHEN 'MATCHED' THEN 'verified' ELSE 'failed' END,
              outcome = s.outcome, detail = s.detail, checked_at = (SELECT verifier.verifier_now()),
+             matched_at = CASE s.outcome WHEN 'MATCHED' THEN (SELECT verifier.verifier_now())
+                                         ELSE u.matched_at END,
              -- Whoever was taken for its carrier knows nothing of the number: look it up anew.
              carrier_seen_at = CASE WHEN s.outcome NOT IN ('NO_RECORD', 'UNSUPPORTED_NUMBER')
                                     THEN u.carrier_seen_at END

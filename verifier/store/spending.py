@@ -142,27 +142,40 @@ def give_back(connection: Connection, calls: Iterable[Row[Any]], zone: str) -> N
     )
 
 
-def recount_month(connection: Connection, zone: ZoneInfo) -> Decimal:
-    """Set this month's amount to what its attempts say; returns it.
+def count_month(connection: Connection, zone: ZoneInfo) -> None:
+    """Begin to count this month, if nobody does yet: with what its attempts say was spent before.
 
-    For whoever begins to count: a budget may be set in the middle of a month.
+    Reads a month of attempts once, when a budget is set in the middle of it.
     """
     now: datetime = connection.execute(text("SELECT verifier.verifier_now()")).scalar_one()
-    local = now.astimezone(zone)
-    begun = local.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    begun = now.astimezone(zone).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     scope = month_scope(now, zone)
-    _lock(connection, [scope])
-    amount: Decimal = connection.execute(
+    connection.execute(
         text("""
-            UPDATE verifier.spending SET exhausted_at = NULL, amount = coalesce((
+            INSERT INTO verifier.spending (scope, counted) VALUES (:scope, false)
+            ON CONFLICT DO NOTHING
+        """),
+        {"scope": scope},
+    )
+    # Locked by a statement of its own, so that the sum below sees what was charged until then.
+    _lock(connection, [scope])
+    connection.execute(
+        text("""
+            UPDATE verifier.spending SET counted = true, amount = coalesce((
                    SELECT sum(price) FROM verifier.attempts
                     WHERE started_at >= :begun AND (state IN ('started', 'lost')
                           OR (state = 'completed' AND billed <> 'no'))), 0)
-             WHERE scope = :scope RETURNING amount
+             WHERE scope = :scope AND NOT counted
         """),
         {"scope": scope, "begun": begun},
-    ).scalar_one()
-    return amount
+    )
+
+
+def stop_counting_months(connection: Connection) -> None:
+    """Without a budget nothing is charged to a month: one that is set later counts anew."""
+    connection.execute(
+        text("UPDATE verifier.spending SET counted = false WHERE scope LIKE 'month:%' AND counted")
+    )
 
 
 def spent(connection: Connection, scopes: Sequence[str]) -> dict[str, Decimal]:
@@ -189,3 +202,19 @@ def exhausted_batches(connection: Connection) -> Sequence[Row[Any]]:
              ORDER BY b.id
         """)
     ).all()
+
+
+def forget_done(connection: Connection, days: int) -> int:
+    """Remove what batches that are done for two days have spent, and months older than ``days``:
+    the attempts keep what they cost. Returns how many rows."""
+    return connection.execute(
+        text("""
+            DELETE FROM verifier.spending s
+             WHERE s.scope IN (
+                   SELECT 'batch:' || b.id FROM verifier.batches b WHERE b.budget IS NOT NULL
+                      AND b.finished_at < (SELECT verifier.verifier_now()) - interval '2 days')
+                OR (s.scope LIKE 'month:%' AND s.scope < 'month:' || to_char(
+                    (SELECT verifier.verifier_now()) - make_interval(days => :days), 'YYYY-MM'))
+        """),
+        {"days": days},
+    ).rowcount

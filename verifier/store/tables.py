@@ -126,6 +126,7 @@ users = Table(
     Column("contact_digest", LargeBinary, nullable=False),
     Column("lane", Text, nullable=False),
     _instant("carrier_seen_at"),
+    _instant("matched_at"),
     Column("province", Text),
     Column("birth_decade", SmallInteger),
     Column("locale", Text, nullable=False, server_default=text("'zh'")),
@@ -157,7 +158,8 @@ users = Table(
     postgresql_with={"fillfactor": "50"},
     comment="People to verify. phone … push_token are ciphertext; *_index are keyed blind indexes. "
     "name_raw: the spelling as given, where the canonical one differs. lane: the carrier by "
-    "segment, or the one that was looked up at carrier_seen_at.",
+    "segment, or the one that was looked up at carrier_seen_at. matched_at: when the present data "
+    "last matched.",
 )
 
 batches = Table(
@@ -369,8 +371,10 @@ spending = Table(
     Column("scope", Text, primary_key=True),
     Column("amount", _MONEY, nullable=False, server_default=text("0")),
     _instant("exhausted_at"),
+    Column("counted", Boolean, nullable=False, server_default=text("true")),
     comment="What is spent or may still be (billed, maybe billed, under way) of each budget: "
-    "month:YYYY-MM, batch:ID. exhausted_at: a call was not begun for want of money.",
+    "month:YYYY-MM, batch:ID. exhausted_at: a call was not begun for want of money. counted: what "
+    "was spent before it was charged to is in it.",
 )
 
 check_uses = Table(

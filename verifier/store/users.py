@@ -107,8 +107,8 @@ def update(connection: Connection, people: Sequence[SealedUser], *, identity_cha
     table = "changed_identities" if identity_changed else "changed_contacts"
     copy_to_temporary(connection, table, _COLUMNS, people)
     reset = (
-        ", lane = s.lane, carrier_seen_at = NULL, version = u.version + 1, status = 'unverified', "
-        "outcome = NULL, detail = NULL, checked_at = NULL, "
+        ", lane = s.lane, carrier_seen_at = NULL, matched_at = NULL, version = u.version + 1, "
+        "status = 'unverified', outcome = NULL, detail = NULL, checked_at = NULL, "
         "data_changed_at = verifier.verifier_now()"
         if identity_changed
         # The segment suggests a lane; who was looked up knows better.

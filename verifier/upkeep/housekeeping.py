@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 from sqlalchemy.exc import OperationalError
 
-from verifier.store import deliveries, jobs, operations
+from verifier.store import check_caps, deliveries, jobs, operations, spending
 from verifier.store.engine import LOCK_NOT_AVAILABLE, transaction
 
 _log = structlog.get_logger(__name__)
@@ -22,6 +22,8 @@ def keep_house() -> dict[str, int]:
     made = _make_partitions()
     with transaction() as connection:
         forgotten = jobs.forget_before(connection, _KEEP_DAYS)
+        forgotten += check_caps.forget_before_today(connection)
+        forgotten += spending.forget_done(connection, _KEEP_DAYS)
     with transaction() as connection:
         forgotten += deliveries.forget_before(connection, _KEEP_DELIVERIES_DAYS, _CHUNK)
     return {"partitions": made, "forgotten": forgotten}

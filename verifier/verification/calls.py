@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from verifier.carriers import wire
 from verifier.carriers.base import Answer, Number, Person, Provider
 from verifier.identity.keyring import DecryptionError, KeyRing, UnknownKeyError
 from verifier.outcomes import Billed, Outcome
@@ -60,7 +61,7 @@ def call(
         return NotCalled.UNREADABLE
     if job.check is None:
         return provider.verify(person, reference, deadline)
-    return provider.check(job.check, number, reference, deadline)
+    return wire.as_check(provider.check(job.check, number, reference, deadline))
 
 
 #: The answer of a call that ended in a fault of our own program: it may have been sent.

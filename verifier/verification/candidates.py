@@ -60,7 +60,7 @@ class CheckPolicy:
 
     def possible(self, row: Row[Any]) -> Possible:
         found = self._always
-        if self._recycled and row.matched_before:
+        if self._recycled and row.matched_at is not None:
             found |= self._recycled
         stale = bool(self._carrier) and (
             row.carrier_seen_at is None or row.carrier_seen_at < row.now - self._fresh
@@ -74,5 +74,5 @@ class CheckPolicy:
     def since(self, row: Row[Any]) -> date | None:
         """The day since which one person should have held the number: when it was bound, or else
         when it last matched."""
-        since = row.bound_at or row.checked_at
+        since = row.bound_at or row.matched_at
         return business_date(since, self._zone) if since is not None else None

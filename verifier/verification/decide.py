@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from verifier.clock import business_date, next_business_day
-from verifier.outcomes import UNRESOLVED, Billed, Outcome
+from verifier.outcomes import UNRESOLVED, Billed, Lane, Outcome
 from verifier.resilience import retry
 from verifier.verification.checking import ELSEWHERE, NOTHING, Possible, explained, is_over, owed
 from verifier.verification.past import Past, last_result
@@ -46,15 +46,18 @@ def decide(
     zone: ZoneInfo,
     has_raw_name: bool = False,
     possible: Possible = NOTHING,
+    lane: Lane | None = None,
 ) -> Verdict:
     """What follows ``past`` (oldest first, the new answer last, one data version).
 
     ``others``: the lane's providers, also those that are away now, besides those that gave a result
     already: an outage must not turn one carrier's "no record" into a verdict.
     ``has_raw_name``: the name was typed in another spelling than the canonical one.
-    ``possible``: the checks that can be asked about it.
+    ``possible``: the checks that can be asked about it. ``lane``: whose providers were asked.
     """
     last = past[-1]
+    if last.carrier not in (None, lane):
+        return Wait(now, "retry")  # its own carrier's providers have not been asked
     if last.check is not None:
         return _after_check(past, others, now, has_raw_name, possible)
     if last.is_verdict:

@@ -1,8 +1,8 @@
 """The gates of a claim: what a routed call must pass before it may be made.
 
 In this order: the provider's rate, the check's daily cap, the person's two billed results a day,
-the budgets. What does not pass stays as it was, or is put off. Each gate locks rows that other claims
-and flushes lock too: every claim goes through them in this order, the budgets last.
+the budgets. What does not pass stays as it was, or is put off. Each gate locks rows that other
+claims and flushes lock too: every claim goes through them in this order, the budgets last.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from verifier.clock import business_date, next_business_day
 from verifier.guidance import WaitingReason
 from verifier.outcomes import Check
-from verifier.store import billing, checks, providers, spending, turns
+from verifier.store import billing, check_caps, providers, spending, turns
 from verifier.verification.candidates import Asked
 from verifier.verification.route import Ask, NoneAvailable
 from verifier.verification.runtime import Runtime
@@ -120,10 +120,10 @@ class Gates:
         wanted = Counter(a.ask.check for a in passed.asked if a.ask.check is not None)
         for check, number in sorted(wanted.items()):
             cap = self._caps[check]
-            if not checks.take(self._connection, check, self._today, number, cap):
-                left = cap - checks.used(self._connection, self._today).get(check, 0)
-                if left <= 0 or not checks.take(self._connection, check, self._today, left, cap):
-                    left = 0
+            if not check_caps.take(self._connection, check, self._today, number, cap):
+                left = cap - check_caps.used(self._connection, self._today).get(check, 0)
+                took = left > 0 and check_caps.take(self._connection, check, self._today, left, cap)
+                left = left if took else 0
                 passed.asked = _keep_first(passed.asked, check, left)
 
     def _take_slots(self, passed: Passed) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from verifier.outcomes import Billed, Check, Fact, Outcome
+from verifier.outcomes import Billed, Check, Fact, Lane, Outcome
 from verifier.resilience.retry import RULES
 
 
@@ -16,7 +16,7 @@ class Past:
     """One earlier answer. ``version`` is the data version that was asked about; ``times`` counts
     equal answers that spend nothing (a closed counter seen a hundred times is one entry). ``raw``:
     the name was sent as it was typed, not in its canonical spelling. ``check``: what was asked was
-    not whose the number is, but this; ``fact`` is the answer."""
+    not whose the number is, but this; ``fact`` is the answer, ``carrier`` who was looked up."""
 
     version: int
     provider: str
@@ -28,6 +28,7 @@ class Past:
     raw: bool = False
     check: Check | None = None
     fact: Fact | None = None
+    carrier: Lane | None = None
 
     @property
     def counts(self) -> bool:
@@ -62,6 +63,8 @@ class Past:
             row["c"] = str(self.check)
         if self.fact:
             row["f"] = str(self.fact)
+        if self.carrier:
+            row["k"] = str(self.carrier)
         return row
 
 
@@ -79,6 +82,7 @@ def from_rows(rows: Iterable[Mapping[str, Any]], version: int) -> tuple[Past, ..
             raw=row.get("raw", False),
             check=Check(row["c"]) if "c" in row else None,
             fact=Fact(row["f"]) if "f" in row else None,
+            carrier=Lane(row["k"]) if "k" in row else None,
         )
         for row in rows
         if row["v"] == version

@@ -17,7 +17,7 @@ from verifier.outcomes import Fact, Lane, Outcome
 from verifier.resilience import breaker as breakers
 from verifier.store import claims, clock, planning, providers, records
 from verifier.store.engine import transaction
-from verifier.verification.decide import Settle, Verdict, Wait, decide
+from verifier.verification.decide import Settle, Verdict, decide
 from verifier.verification.jobs import Called, Job, NotCalled, Uncalled
 from verifier.verification.past import Past, extend
 from verifier.verification.runtime import Runtime
@@ -115,6 +115,7 @@ def _write(
                 fact=answer.fact,
             )
         )
+        carrier = answer.carrier if answer.fact is Fact.CARRIER else None
         past = extend(
             job.past,
             Past(
@@ -127,14 +128,12 @@ def _write(
                 raw=job.raw_name,
                 check=job.check,
                 fact=answer.fact,
+                carrier=carrier,
             ),
         )
         answered = {p.provider for p in past if p.is_verdict}
         has_raw_name = job.sealed.name_raw is not None
-        verdict = decide(past, of_lane - answered, now, zone, has_raw_name, job.possible)
-        carrier = answer.carrier if answer.fact is Fact.CARRIER else None
-        if carrier is not None and carrier is not job.lane:
-            verdict = Wait(now, "retry")  # its own carrier's providers have not been asked
+        verdict = decide(past, of_lane - answered, now, zone, has_raw_name, job.possible, job.lane)
         _add(written, job, job.attempt_id, past, verdict, carrier)
     counts.called += len(written.attempts)
     _step_breakers(connection, answers, now_standing)

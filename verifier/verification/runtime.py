@@ -58,7 +58,9 @@ def runtime() -> Runtime:
         providers.register(connection, built)
         lanes.ensure_slots(connection, current.engine.slots_per_lane)
         if current.budget.per_month is not None:
-            spending.recount_month(connection, current.zone)
+            spending.count_month(connection, current.zone)
+        else:
+            spending.stop_counting_months(connection)
         sample = users.listing(connection, limit=_SAMPLE)
     keyring = KeyRing.load(settings().keyring_path)
     _check_opens(keyring, sample)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row
 
 from verifier.clock import business_date
 from verifier.outcomes import Lane
-from verifier.store import checks, claims, providers, records, turns
+from verifier.store import check_caps, claims, providers, records, turns
 from verifier.verification.candidates import Asked, Candidate, CheckPolicy
 from verifier.verification.checking import owed
 from verifier.verification.decide import Settle, after_crash
@@ -119,7 +119,7 @@ class Sorting:
         """Without the checks whose uses of the day are gone: such rows go on without them."""
         if not any(owed(c.past, c.possible) for c in candidates):
             return candidates
-        used = checks.used(self._connection, today)
+        used = check_caps.used(self._connection, today)
         gone = frozenset(c for c, cap in self._policy.caps.items() if used.get(c, 0) >= cap)
         if not gone:
             return candidates

@@ -1,9 +1,11 @@
 -- Checks beside a verification (is the number dead, did it change hands, who carries it now), what calls cost, and budgets.
--- Columns are added without a default that would rewrite a table; constraints look at every row once.
+-- Columns are added without a default that would rewrite a table; constraints look at every row once. Who is verified has matched.
 
-ALTER TABLE verifier.users ADD COLUMN carrier_seen_at TIMESTAMP WITH TIME ZONE;
+ALTER TABLE verifier.users ADD COLUMN carrier_seen_at TIMESTAMP WITH TIME ZONE, ADD COLUMN matched_at TIMESTAMP WITH TIME ZONE;
 
-COMMENT ON TABLE verifier.users IS 'People to verify. phone … push_token are ciphertext; *_index are keyed blind indexes. name_raw: the spelling as given, where the canonical one differs. lane: the carrier by segment, or the one that was looked up at carrier_seen_at.';
+UPDATE verifier.users SET matched_at = checked_at WHERE status = 'verified';
+
+COMMENT ON TABLE verifier.users IS 'People to verify. phone … push_token are ciphertext; *_index are keyed blind indexes. name_raw: the spelling as given, where the canonical one differs. lane: the carrier by segment, or the one that was looked up at carrier_seen_at. matched_at: when the present data last matched.';
 
 ALTER TABLE verifier.batches ADD COLUMN budget NUMERIC(14, 6),
   ADD CONSTRAINT batches_budget CHECK (budget > 0);
@@ -32,10 +34,11 @@ CREATE TABLE verifier.spending (
   scope TEXT NOT NULL,
   amount NUMERIC(14, 6) DEFAULT 0 NOT NULL,
   exhausted_at TIMESTAMP WITH TIME ZONE,
+  counted BOOLEAN DEFAULT true NOT NULL,
   CONSTRAINT spending_pkey PRIMARY KEY (scope)
 );
 
-COMMENT ON TABLE verifier.spending IS 'What is spent or may still be (billed, maybe billed, under way) of each budget: month:YYYY-MM, batch:ID. exhausted_at: a call was not begun for want of money.';
+COMMENT ON TABLE verifier.spending IS 'What is spent or may still be (billed, maybe billed, under way) of each budget: month:YYYY-MM, batch:ID. exhausted_at: a call was not begun for want of money. counted: what was spent before it was charged to is in it.';
 
 CREATE TABLE verifier.check_uses (
   check_name TEXT NOT NULL,

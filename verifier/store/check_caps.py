@@ -30,3 +30,13 @@ def take(connection: Connection, check: Check, day: date, number: int, cap: int)
         {"check": check, "day": day, "number": number, "cap": cap},
     )
     return taken.rowcount == 1
+
+
+def forget_before_today(connection: Connection) -> int:
+    """Remove the uses of days that are over. Returns how many rows."""
+    return connection.execute(
+        text("""
+            DELETE FROM verifier.check_uses
+             WHERE day < CAST((SELECT verifier.verifier_now()) AS date) - 2
+        """)
+    ).rowcount

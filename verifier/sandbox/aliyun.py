@@ -18,7 +18,7 @@ from verifier.sandbox.alibaba import CONTENT_TYPE, AlibabaGateway, parameters_of
 from verifier.sandbox.faults import FaultKind, VendorName
 from verifier.sandbox.keys import subject_key
 from verifier.sandbox.knobs import Knobs
-from verifier.sandbox.register import Register
+from verifier.sandbox.register import Records
 from verifier.sandbox.truth import Message, Truth
 from verifier.sandbox.wire import Call, Received, Reply, dump
 
@@ -40,7 +40,7 @@ class Aliyun:
 
     name: VendorName = "aliyun"
 
-    def __init__(self, gateway: AlibabaGateway, register: Register, truth: Truth) -> None:
+    def __init__(self, gateway: AlibabaGateway, register: Records, truth: Truth) -> None:
         self._gateway = gateway
         self._register = register
         self._truth = truth

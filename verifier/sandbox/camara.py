@@ -28,7 +28,7 @@ from verifier.sandbox.camara_auth import (
 from verifier.sandbox.faults import FaultKind, VendorName
 from verifier.sandbox.judge import Found, rule
 from verifier.sandbox.knobs import Knobs
-from verifier.sandbox.register import Register, RegisterEntry
+from verifier.sandbox.register import Records, RegisterEntry
 from verifier.sandbox.wire import Call, Received, Reply, dump
 
 _E164 = re.compile(r"\+[1-9][0-9]{4,14}")
@@ -73,7 +73,7 @@ class Camara:
 
     name: VendorName = "camara"
 
-    def __init__(self, credentials: dict[str, str], register: Register) -> None:
+    def __init__(self, credentials: dict[str, str], register: Records) -> None:
         self._server = AuthorizationServer(
             credentials["camara_client_id"], credentials["camara_private_key"]
         )

@@ -24,10 +24,10 @@ class SandboxClient:
         """Read the register file anew; returns how many phones it has."""
         return int(self._ask("POST", "reload")["register"])
 
-    def put(self, *entries: RegisterEntry) -> None:
-        """Add or replace what the carriers know."""
+    def put(self, *entries: RegisterEntry, vendor: str | None = None) -> None:
+        """Add or replace what the carriers know; with ``vendor`` only what this one believes."""
         rows = [{name: getattr(e, name) for name in RegisterEntry.__slots__} for e in entries]
-        self._ask("POST", "register", rows)
+        self._ask("POST", "register", rows, params={"vendor": vendor} if vendor else None)
 
     def remove(self, *phones: str) -> None:
         self._ask("DELETE", "register", list(phones))

@@ -18,7 +18,7 @@ from verifier.sandbox.faults import FaultKind, VendorName
 from verifier.sandbox.judge import Found
 from verifier.sandbox.knobs import Knobs
 from verifier.sandbox.masked import Mask, Subject, held_since, is_dead, today
-from verifier.sandbox.register import Register, RegisterEntry
+from verifier.sandbox.register import Records, RegisterEntry
 from verifier.sandbox.segments import COVERED
 from verifier.sandbox.wire import Call, Received, Reply, dump
 
@@ -69,7 +69,7 @@ class Cloudauth:
 
     name: VendorName = "cloudauth"
 
-    def __init__(self, gateway: AlibabaGateway, register: Register) -> None:
+    def __init__(self, gateway: AlibabaGateway, register: Records) -> None:
         self._gateway = gateway
         self._register = register
         self.knobs = Knobs()

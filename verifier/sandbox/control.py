@@ -3,7 +3,8 @@
 =======  =============  ==========================================================================
 GET      health         {"ready": true, "register": phones known}
 POST     reload         read ``register.jsonl`` anew
-POST     register       [entry, …]: add or replace; DELETE with ["phone", …]: forget
+POST     register       [entry, …]: add or replace; DELETE with ["phone", …]: forget;
+                        ``?vendor=``: this vendor alone believes it, until the next reload
 GET      calls          verifications per phone and person (subject keys); ``?key=`` one;
                         ``?log=1&limit=N`` the calls themselves
 GET      messages       accepted messages; ``?key=``, ``?reference=``, ``?vendor=``, ``?limit=``
@@ -20,12 +21,12 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import parse_qs
 
 from pydantic import ValidationError
 
-from verifier.sandbox.faults import Fault, FaultKind
+from verifier.sandbox.faults import Fault, FaultKind, VendorName
 from verifier.sandbox.knobs import Knobs
 from verifier.sandbox.misbehave import REDIRECT_TARGET
 from verifier.sandbox.register import parse_entry
@@ -46,7 +47,7 @@ class Control:
         self._routes: dict[tuple[str, str], Callable[[_Query, Any], Any]] = {
             ("GET", "health"): lambda _query, _body: self._health(),
             ("POST", "reload"): lambda _query, _body: {"register": sandbox.register.reload()},
-            ("POST", "register"): lambda _query, body: self._put(body),
+            ("POST", "register"): lambda query, body: self._put(query, body),
             ("DELETE", "register"): lambda _query, body: self._remove(body),
             ("GET", "calls"): lambda query, _body: self._calls(query),
             ("GET", "messages"): lambda query, _body: self._messages(query),
@@ -80,8 +81,14 @@ class Control:
     def _health(self) -> Any:
         return {"ready": True, "register": len(self._sandbox.register)}
 
-    def _put(self, body: Any) -> Any:
-        self._sandbox.register.put([parse_entry(row) for row in body])
+    def _put(self, query: _Query, body: Any) -> Any:
+        entries = [parse_entry(row) for row in body]
+        if "vendor" not in query:
+            self._sandbox.register.put(entries)
+        elif query["vendor"] in get_args(VendorName):
+            self._sandbox.register.tell(query["vendor"], entries)
+        else:
+            raise ValueError(f"vendor must be one of {', '.join(get_args(VendorName))}")
         return self._health()
 
     def _remove(self, body: Any) -> Any:

@@ -19,7 +19,7 @@ from verifier.sandbox.faults import FaultKind, VendorName
 from verifier.sandbox.judge import Found
 from verifier.sandbox.knobs import Knobs
 from verifier.sandbox.masked import Mask, Subject, held_since, is_dead, today
-from verifier.sandbox.register import Register, RegisterEntry
+from verifier.sandbox.register import Records, RegisterEntry
 from verifier.sandbox.segments import COVERED, carrier_of_prefix
 from verifier.sandbox.wire import Call, Received, Reply, dump
 
@@ -77,7 +77,7 @@ class Dytns:
     name: VendorName = "dytns"
 
     def __init__(
-        self, credentials: dict[str, str], gateway: AlibabaGateway, register: Register
+        self, credentials: dict[str, str], gateway: AlibabaGateway, register: Records
     ) -> None:
         self._auth_code = credentials["dytns_auth_code"]
         self._gateway = gateway

@@ -17,7 +17,7 @@ from uuid import uuid4
 from verifier.sandbox.faults import FaultKind, VendorName
 from verifier.sandbox.keys import subject_key
 from verifier.sandbox.knobs import Knobs
-from verifier.sandbox.register import Register
+from verifier.sandbox.register import Records
 from verifier.sandbox.signatures import basic_credentials_hold
 from verifier.sandbox.truth import Message, Truth
 from verifier.sandbox.wire import JSON, Call, Received, Reply, dump
@@ -59,7 +59,7 @@ class JPush:
 
     name: VendorName = "jpush"
 
-    def __init__(self, credentials: dict[str, str], register: Register, truth: Truth) -> None:
+    def __init__(self, credentials: dict[str, str], register: Records, truth: Truth) -> None:
         self._app_key = credentials["jpush_app_key"]
         self._secret = credentials["jpush_master_secret"]
         self.knobs = Knobs()

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from verifier.outcomes import Lane
 from verifier.sandbox.judge import Found, Ruling, rule
-from verifier.sandbox.register import Register, RegisterEntry
+from verifier.sandbox.register import Records, RegisterEntry
 
 _SHANGHAI = ZoneInfo("Asia/Shanghai")
 
@@ -45,7 +45,7 @@ class Subject:
     mask: Mask
 
     @classmethod
-    def find(cls, register: Register, sent: str, mask: Mask) -> Subject:
+    def find(cls, register: Records, sent: str, mask: Mask) -> Subject:
         phone: str | None = sent
         if mask.algorithm is not None:
             phone = register.phone_of(sent, mask.algorithm)

@@ -12,7 +12,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from verifier.outcomes import Lane
 
@@ -76,14 +76,26 @@ def parse_entry(row: dict[str, Any]) -> RegisterEntry:
 _PLAIN = re.compile(rb'\{"phone":"[0-9]{11}","name":')
 
 
+class Records(Protocol):
+    """What a vendor sees of the register."""
+
+    def get(self, phone: str) -> RegisterEntry | None: ...
+
+    def phone_of(self, digest: str, algorithm: str) -> str | None: ...
+
+    def token_is_dead(self, token: str) -> bool: ...
+
+
 class Register:
-    """Look-up by phone, backed by the file."""
+    """Look-up by phone, backed by the file. Every vendor sees the same, unless told otherwise."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lines: dict[str, bytes] = {}
         self._dead_tokens: set[str] = set()
         self._digests: dict[str, dict[bytes, str]] = {}  # algorithm → digest → phone
+        #: What one vendor believes of a phone, in memory only: (vendor, phone) → entry.
+        self.told: dict[tuple[str, str], RegisterEntry] = {}
         self.reload()
 
     def __len__(self) -> int:
@@ -94,9 +106,13 @@ class Register:
         line = self._lines.get(phone)
         return None if line is None else parse_entry(json.loads(line))
 
-    def phones(self) -> list[str]:
-        """Every phone that is known."""
-        return list(self._lines)
+    def seen_by(self, vendor: str) -> Records:
+        """The register with what this vendor was told instead."""
+        return _SeenBy(self, vendor)
+
+    def tell(self, vendor: str, entries: list[RegisterEntry]) -> None:
+        """One vendor believes something else of these phones, until the register is read anew."""
+        self.told.update(((vendor, entry.phone), entry) for entry in entries)
 
     def token_is_dead(self, token: str) -> bool:
         """Whether the register says that this app installation is gone."""
@@ -129,6 +145,7 @@ class Register:
         self._lines.clear()
         self._dead_tokens.clear()
         self._digests.clear()
+        self.told.clear()
         if self._path.exists():
             with self._path.open("rb") as file:
                 for line in file:
@@ -173,6 +190,24 @@ class Register:
         self._lines.pop(phone, None)
         for algorithm, index in self._digests.items():
             index.pop(_digest(phone, algorithm), None)
+
+
+class _SeenBy:
+    """A vendor's view: it knows the phones that the register knows."""
+
+    def __init__(self, register: Register, vendor: str) -> None:
+        self._register = register
+        self._vendor = vendor
+
+    def get(self, phone: str) -> RegisterEntry | None:
+        told = self._register.told.get((self._vendor, phone))
+        return told if told is not None else self._register.get(phone)
+
+    def phone_of(self, digest: str, algorithm: str) -> str | None:
+        return self._register.phone_of(digest, algorithm)
+
+    def token_is_dead(self, token: str) -> bool:
+        return self._register.token_is_dead(token)
 
 
 def _digest(phone: str, algorithm: str) -> bytes:

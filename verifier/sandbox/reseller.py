@@ -21,7 +21,7 @@ from verifier.outcomes import Lane
 from verifier.sandbox.faults import FaultKind, VendorName
 from verifier.sandbox.judge import Found, rule
 from verifier.sandbox.knobs import Knobs
-from verifier.sandbox.register import Register
+from verifier.sandbox.register import Records
 from verifier.sandbox.wire import Call, Received, Reply, dump
 
 PREFIX = "/reseller/"
@@ -73,7 +73,7 @@ class Reseller:
 
     name: VendorName = "reseller"
 
-    def __init__(self, credentials: dict[str, str], register: Register) -> None:
+    def __init__(self, credentials: dict[str, str], register: Records) -> None:
         self._key = credentials["reseller_app_key"]
         self._secret = credentials["reseller_app_secret"].encode()
         self._register = register

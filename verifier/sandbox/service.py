@@ -38,16 +38,17 @@ class Sandbox:
         self.register = Register(directory / "register.jsonl")
         self.truth = Truth(directory / "truth.jsonl")
         self.faults = FaultBoard()
+        seen_by = self.register.seen_by
         alibaba = AlibabaGateway(self.credentials)
         #: Asked in this order whether they speak a request.
         self.vendors: tuple[Vendor, ...] = (
             JPush(self.credentials, self.register, self.truth),
-            Cloudauth(alibaba, self.register),
-            Dytns(self.credentials, alibaba, self.register),
+            Cloudauth(alibaba, seen_by("cloudauth")),
+            Dytns(self.credentials, alibaba, seen_by("dytns")),
             Aliyun(alibaba, self.register, self.truth),  # also every unknown action of Alibaba's
-            Tencent(self.credentials, self.register),
-            Reseller(self.credentials, self.register),
-            Camara(self.credentials, self.register),
+            Tencent(self.credentials, seen_by("tencent")),
+            Reseller(self.credentials, seen_by("reseller")),
+            Camara(self.credentials, seen_by("camara")),
         )
         self._dice = random.Random(0)
         self.turn(Knobs())

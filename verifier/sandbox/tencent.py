@@ -11,16 +11,15 @@ import json
 import re
 from collections.abc import Callable
 from datetime import date, datetime
-from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from verifier.outcomes import Lane
-from verifier.sandbox.digests import PhoneDigests, digest_of
 from verifier.sandbox.faults import FaultKind, VendorName
 from verifier.sandbox.judge import Found, Ruling, rule
 from verifier.sandbox.knobs import Knobs
-from verifier.sandbox.register import Register, RegisterEntry
+from verifier.sandbox.masked import Mask
+from verifier.sandbox.register import Records, RegisterEntry
 from verifier.sandbox.signatures import SignatureRefused, check_tc3
 from verifier.sandbox.tencent_answers import DIGEST_ACTION, busy, error, result, verified
 from verifier.sandbox.tencent_checks import NETWORK_TIME, STATUS, mobile_status, network_time
@@ -63,12 +62,11 @@ class Tencent:
 
     name: VendorName = "tencent"
 
-    def __init__(self, credentials: dict[str, str], register: Register) -> None:
+    def __init__(self, credentials: dict[str, str], register: Records) -> None:
         self._id = credentials["tencent_secret_id"]
         self._key = credentials["tencent_secret_key"]
         self._private_key = private_key(credentials["tencent_encryption_private_key"])
         self._register = register
-        self._digests = PhoneDigests(register)
         self.knobs = Knobs()
 
     def speaks(self, received: Received) -> bool:
@@ -132,14 +130,18 @@ class Tencent:
         id_number = ask.get("IdCard")
         digest = _DIGESTS.get(str(ask.get("EncryptionMode"))) if action == DIGEST_ACTION else None
         if digest is not None:
-            entry = self._digests.entry(str(phone), digest)
+            entry = self._by_digest(str(phone), digest)
             phone = entry.phone if entry else None
-            same = entry is not None and digest_of(entry.id_number, digest) == id_number
+            same = entry is not None and Mask(digest)(entry.id_number) == id_number
             id_number = entry.id_number if entry and same else None
         return (
             phone if isinstance(phone, str) else None,
             id_number if isinstance(id_number, str) else None,
         )
+
+    def _by_digest(self, digest: str, algorithm: str) -> RegisterEntry | None:
+        phone = self._register.phone_of(digest, algorithm)
+        return self._register.get(phone) if phone else None
 
     def _ruling(self, call: Call, today: date) -> Ruling:
         ask, phone = call.parameters, call.parameters["Phone"]
@@ -151,7 +153,7 @@ class Tencent:
         elif not all(_is_digest(ask[name], digest) for name in _ELEMENTS):
             return Ruling(Found.BAD_PHONE)
         else:
-            entry, mask = self._digests.entry(phone, digest), partial(digest_of, algorithm=digest)
+            entry, mask = self._by_digest(phone, digest), Mask(digest)
             if entry is None:  # nobody can say of which number this would be the digest
                 return Ruling(Found.NO_RECORD)
             phone = entry.phone
@@ -184,9 +186,7 @@ class Tencent:
 
 
 def _is_digest(value: str, algorithm: str) -> bool:
-    return re.fullmatch("[0-9a-f]+", value) is not None and len(value) == len(
-        digest_of("", algorithm)
-    )
+    return re.fullmatch("[0-9a-f]+", value) is not None and len(value) == len(Mask(algorithm)(""))
 
 
 def _parameter_error(action: str, parameters: dict[str, Any]) -> Reply | None:

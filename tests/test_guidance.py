@@ -115,7 +115,8 @@ def test_a_waiting_text_says_why_until_when_and_what_else(
     guidance = for_waiting(reason, UNTIL, locale)
     row = DOCUMENT["waiting"][reason][locale]
     assert guidance.text.startswith(row["why"])
-    assert when in guidance.text
+    # When somebody looks for money again is no promise to a person.
+    assert (when in guidance.text) == (reason is not WaitingReason.BUDGET)
     assert no_resubmit in guidance.next_step
     assert guidance.next_step.endswith(row["else"])
     assert guidance.who_acts in {Actor.SYSTEM, Actor.OPERATOR}

@@ -98,7 +98,8 @@ def for_waiting(
     catalogue, locale = _catalogue(), locale_of(locale)
     waiting = catalogue.waiting[WaitingReason(reason)][locale]
     phrases = catalogue.phrases[locale]
-    if until is None:
+    # Money: `until` is only when somebody looks again.
+    if until is None or reason == WaitingReason.BUDGET:
         when = phrases["no_until"]
     else:
         when = phrases["until"].format(until=format_time(until, locale, zone))

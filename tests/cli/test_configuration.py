@@ -52,7 +52,7 @@ FAULTS = {
     ),
     "a lane that the action cannot reach": (
         ('lanes = ["cmcc"]', 'lanes = ["cmcc", "mvno"]'),
-        "line 8: providers.spare: it cannot verify mvno numbers; it reaches cmcc",
+        "line 13: providers.spare.lanes: cannot verify mvno numbers; it reaches cmcc",
         "",
     ),
     "a secret in the file": (
@@ -63,7 +63,7 @@ FAULTS = {
     ),
     "a check that the kind does not know": (
         ('preference = 2', 'preference = 2\nchecks = ["carrier"]'),
-        "line 8: providers.spare: it cannot check carrier",
+        "line 15: providers.spare.checks: cannot check carrier",
         "",
     ),
     "a negative price": (
@@ -73,8 +73,8 @@ FAULTS = {
     ),
     "a share of a stranger": (
         ("spare = 30", "spar = 30"),
-        "lanes.cmcc names 'spar', which is no provider of it",
-        "",
+        "line 17: lanes.cmcc.weights: 'spar' is no provider of the lane",
+        "did you mean 'spare'?",
     ),
     "an order and shares": (
         ("weights = {", 'order = ["spare"]\nweights = {'),
@@ -83,7 +83,17 @@ FAULTS = {
     ),
     "a budget in another currency": (
         ("per_month = 20000.50", 'per_month = 20000.50\ncurrency = "USD"'),
-        "the budget is in USD, and provider tencent is paid in CNY",
+        "budget.currency: USD, and provider tencent is paid in CNY",
+        "",
+    ),
+    "an order that names one twice": (
+        ("weights = { tencent = 70, spare = 30 }", 'order = ["spare", "spare"]'),
+        "line 17: lanes.cmcc.order: names a provider twice",
+        "",
+    ),
+    "a currency that is none": (
+        ("per_month = 20000.50", 'currency = "RMBB"'),
+        'budget.currency: must be three capital letters, such as "CNY"',
         "",
     ),
     "a budget of nothing": (

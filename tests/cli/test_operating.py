@@ -136,7 +136,7 @@ def test_the_doctor_finds_a_sound_installation_sound(cli: Cli, providers: Path) 
     found = verdicts(cli, **SECRETS)
     assert {check["verdict"] for check in found.values()} <= {"ok", "warn"}
     assert [name for name, check in found.items() if check["verdict"] == "warn"] == [
-        "lanes", "second ways", "gateways",
+        "lanes", "gateways",
     ]  # fmt: skip
     assert "nobody is reminded" in found["gateways"]["found"]
     assert found["database URL"]["found"] == found["broker URL"]["found"] == "configured"

@@ -82,7 +82,7 @@ def test_what_only_the_operator_can_say_has_no_default(missing: str) -> None:
         ({"auth": "ciba"}, "authorize_endpoint belongs to auth"),
         ({"authorize_endpoint": CIBA["authorize_endpoint"]}, "authorize_endpoint belongs to auth"),
         ({**CIBA, "checks": ["status"]}, "each check would send the person a message"),
-        ({"checks": ["carrier"]}, "it cannot check carrier; it knows recycled, status"),
+        ({"checks": ["carrier"]}, "checks: cannot check carrier; it knows recycled, status"),
         ({"purpose": "dpv:FraudPreventionAndDetection"}, "purpose"),
         ({"purpose": "Fraud Prevention"}, "purpose"),
         ({"match_scope": "kyc-match:match kyc-tenure:check-tenure"}, "must be one scope"),

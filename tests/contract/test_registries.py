@@ -74,7 +74,9 @@ def test_a_detailed_mode_that_the_action_lacks_is_refused() -> None:
 
 
 def test_lanes_that_an_action_cannot_reach_are_refused() -> None:
-    with pytest.raises(ValidationError, match="cannot verify cbn, mvno numbers; it reaches cmcc"):
+    with pytest.raises(
+        ValidationError, match="lanes: cannot verify cbn, mvno numbers; it reaches cmcc"
+    ):
         _config({"lanes": ["cbn", "cmcc", "mvno"]})
 
 

@@ -118,14 +118,19 @@ def _probe_faults(probe: ProbeCall | None, call: Call | None) -> list[Fault]:
         return []
     if call is None:
         return [(("probe",), "asks the call in verify, which is missing")]
-    free = {code for code in call.errors if call.errors_billed.get(code, Billed.NO) is Billed.NO}
+    free = {
+        code
+        for code, text in call.errors.items()
+        if call.errors_billed.get(code, Billed.NO) is Billed.NO
+        and said(text, None).outcome.is_result
+    }
     free |= {
         code
         for code, text in call.codes.items()
         if call.billed.get(code, said(text, None).billed) is Billed.NO
     }
     return [
-        (("probe", "codes"), f"{code!r} is no code of codes or errors that is free")
+        (("probe", "codes"), f"{code!r} is no free result in codes or errors")
         for code in probe.codes
         if code not in free
     ]

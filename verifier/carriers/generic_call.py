@@ -149,7 +149,7 @@ def said(text: str, check: Check | None) -> Said:
         return Said(Outcome.CHECKED, fact=Fact(text))
     name, _, detail = text.partition("/")
     if name not in Outcome.__members__:
-        possible = [*(FACTS[check] if check else ()), *_possible(check)]
+        possible = [str(one) for one in (*(FACTS[check] if check else ()), *_possible(check))]
         near = difflib.get_close_matches(name, possible, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"must be one of {', '.join(possible)}{hint}")

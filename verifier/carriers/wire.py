@@ -75,8 +75,9 @@ def not_offered() -> Answer:
 def as_check(answer: Answer) -> Answer:
     """What a check may answer: whatever a provider makes of a code, it is nothing about a person.
 
-    A refusal of our parameters stays one; any other result means that the vendor does not know.
+    That holds for a number that the vendor refuses, too: it is no refusal of our parameters that
+    should count against whoever verifies there.
     """
-    if not answer.outcome.is_result or answer.refuses_us:
+    if not answer.outcome.is_result:
         return answer
     return replace(answer, outcome=Outcome.CHECKED, detail=None, fact=Fact.UNKNOWN)

@@ -52,6 +52,7 @@ def detail(batch: int, *, with_costs: bool = True) -> dict[str, Any]:
         groups = waits.of_batch(connection, batch) if row.state != "done" else []
     return {
         **waiting.as_object(state),
+        "state": _state(row),
         "caller": row.caller,
         "key": row.idempotency_key,
         "label": row.label,

@@ -13,7 +13,7 @@ from verifier.clock import at_local, business_date
 from verifier.config import Config, config
 from verifier.errors import UsageError
 from verifier.outcomes import Lane
-from verifier.store import clock, costs, spending
+from verifier.store import clock, costs
 from verifier.store.engine import transaction
 
 _COUNTS = ("calls", "billed", "free", "maybe")
@@ -53,7 +53,8 @@ def report(since: str | None, until: str | None) -> dict[str, Any]:
                 "--until must be after --since.", fix="It is the first day that no longer counts."
             )
         rows = costs.by_provider(connection, begun, ended)
-        used = spending.spent(connection, [spending.month_scope(now, current.zone)])
+        # From the attempts, like the rest: what is charged is counted only while workers run.
+        this_month = costs.by_provider(connection, month, None)
     limit = current.budget.per_month
     return {
         "since": begun,
@@ -74,7 +75,9 @@ def report(since: str | None, until: str | None) -> dict[str, Any]:
         if limit is None
         else {
             "budget": amount(limit),
-            "spent_or_under_way": amount(next(iter(used.values()), Decimal(0))),
+            "spent_or_under_way": amount(
+                sum((row.cost + row.maybe_cost for row in this_month), Decimal(0))
+            ),
             "currency": current.budget.currency,
         },
     }
@@ -95,6 +98,8 @@ def _totals(rows: Any) -> list[dict[str, Any]]:
 
 
 def print_report(view: Mapping[str, Any]) -> None:
+    if not view["providers"]:
+        talk.say(f"no calls since {talk.at(view['since'])}")
     columns = ("provider", "purpose", *_COUNTS, "cost", "maybe_cost", "currency")
     talk.table(columns, ([row[name] for name in columns] for row in view["providers"]))
     for total in view["totals"]:
@@ -102,6 +107,7 @@ def print_report(view: Mapping[str, Any]) -> None:
             f"{total['cost']} {total['currency']} billed"
             + (f", {total['maybe_cost']} maybe" if total["maybe_cost"] != "0.00" else "")
             + f" since {talk.at(view['since'])}"
+            + (f" until {talk.at(view['until'])}" if view["until"] else "")
         )
     month = view["month_budget"]
     if month is not None:

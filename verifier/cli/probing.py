@@ -51,6 +51,10 @@ def as_object(name: str, found: Probe) -> dict[str, Any]:
 
 def fix_of(found: Probe) -> str:
     """What an operator may do about it."""
+    if found.answer.detail == "PROBE_NOT_DESCRIBED":
+        return "Describe one: [providers.NAME.probe] with a code that is free (docs/providers.md)."
+    if found.answer.http_status is not None and found.answer.outcome is Outcome.NOT_SENT:
+        return "What comes before the call was answered in vain: check the token endpoint."
     return _FIXES.get(
         found.answer.outcome,
         "The answer is none that is documented: see that the endpoint is this vendor's, and "

@@ -8,13 +8,13 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from verifier.cli import talk
-from verifier.cli.why import Group, LaneStanding, ProviderStanding
+from verifier.cli.why import Group, LaneStanding, PausedBatch, ProviderStanding
 from verifier.cli.workers_seen import fresh_queues
 from verifier.config import config
 from verifier.doorbell import lane_queue
 from verifier.outcomes import Lane
 from verifier.resilience.breaker import Breaker
-from verifier.store import gateways, lanes, operations, providers, waiting
+from verifier.store import gateways, holding, lanes, operations, providers, waiting
 
 
 def read_lanes(connection: Connection) -> list[LaneStanding]:
@@ -22,6 +22,9 @@ def read_lanes(connection: Connection) -> list[LaneStanding]:
     control = operations.control(connection)
     rows = {row.name: row for row in providers.get_all(connection)}
     fresh = fresh_queues(connection)
+    paused = tuple(
+        PausedBatch(row.id, row.paused_by, row.pause_reason) for row in holding.paused(connection)
+    )
     groups: dict[str, list[Group]] = {}
     for row in waiting.by_lane(connection):
         groups.setdefault(row.lane, []).append(_group(row))
@@ -37,6 +40,7 @@ def read_lanes(connection: Connection) -> list[LaneStanding]:
             any_provider=bool(config().providers),
             providers=_providers_of(Lane(lane.lane), rows),
             groups=tuple(groups.get(lane.lane, ())),
+            paused_batches=paused,
         )
         for lane in lanes.all_lanes(connection)
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from verifier import doorbell
@@ -273,7 +274,9 @@ def _show_plan(request: Request, *, imports: bool, as_json: bool) -> int:
             f"{sums['at_most_a_day']} a day (two billed results a person)"
         )
     if budget is not None:
-        talk.say(f"its budget: {costs.amount(budget)} {config().budget.currency}")
+        enough = all(Decimal(sums["expected"]) <= budget for sums in costs.estimate(found))
+        said = f"its budget: {costs.amount(budget)} {config().budget.currency}"
+        talk.say(said if enough else f"{said}: not enough for all, it will be paused")
     talk.say(f"{talk.counted(sum(found.values()), 'user')}; nothing was submitted (--dry-run)")
     return number
 

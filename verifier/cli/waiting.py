@@ -34,6 +34,7 @@ def wait(batch: int, timeout: float | None) -> client.BatchState:
     with Progress(f"batch {batch}") as progress:
         try:
             while not _look(batch, progress, standstill):
+                _stop_without_money(batch)
                 if end is not None and time.monotonic() >= end:
                     raise WaitTimeoutError(
                         f"Batch {batch} is not done after {timeout:g} seconds; the work goes on.",
@@ -49,6 +50,19 @@ def wait(batch: int, timeout: float | None) -> client.BatchState:
     state = client.wait(batch)
     talk.say(f"done: {state.settled:,} of {state.total:,} settled")
     return state
+
+
+def _stop_without_money(batch: int) -> None:
+    """A batch that the sweep has paused for want of money does not go on by itself."""
+    try:
+        row = whole.existing(batch)
+    except AWAY:
+        return
+    if row.paused_at is not None and row.paused_by == "budget":
+        raise WaitTimeoutError(
+            f"Batch {batch} is paused: {row.pause_reason}.",
+            fix=f"`verifier batch resume {batch} --budget AMOUNT` lets it go on.",
+        )
 
 
 class Standstill:

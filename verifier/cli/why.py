@@ -43,6 +43,13 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class PausedBatch:
+    id: int
+    by: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class LaneStanding:
     """All that decides whether a lane's work goes on."""
 
@@ -56,6 +63,7 @@ class LaneStanding:
     any_provider: bool
     providers: tuple[ProviderStanding, ...]
     groups: tuple[Group, ...]
+    paused_batches: tuple[PausedBatch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +153,13 @@ def _resumed_by_hand(providers: Sequence[ProviderStanding]) -> str | None:
 def _not_free(lane: LaneStanding, waiting: Sequence[Group]) -> Why:
     others = [group for group in waiting if group.cause != "paused"]
     if not others:
-        return Why("paused", "the batches are paused", fix="`verifier batch resume ID`")
+        return _batches_paused(lane.paused_batches)
     cause = max(others, key=lambda group: group.users).cause
     if cause == "budget":
         return Why(
             "budget",
             "what may be spent is spent",
-            fix="`verifier provider cost`; raise [budget] per_month, or `verifier batch resume ID "
-            "--budget AMOUNT`",
+            fix="`verifier provider cost` shows it; raise [budget] per_month, restart the workers",
         )
     until = min((group.until for group in others if group.until is not None), default=None)
     if not _lane_waits(others):
@@ -160,6 +167,14 @@ def _not_free(lane: LaneStanding, waiting: Sequence[Group]) -> Why:
     if lane.providers and not any(provider.available for provider in lane.providers):
         return Why(cause, _nobody(lane.providers), until, _resumed_by_hand(lane.providers))
     return Why(cause, f"the lane waits ({cause})", until)
+
+
+def _batches_paused(batches: Sequence[PausedBatch]) -> Why:
+    if not batches:
+        return Why("paused", "the batches are paused", fix="`verifier batch resume ID`")
+    named = "; ".join(f"batch {b.id} by {talk.by(b.by, b.reason)}" for b in batches)
+    more = " --budget AMOUNT" if batches[0].by == "budget" else ""
+    return Why("paused", f"paused: {named}", fix=f"`verifier batch resume {batches[0].id}{more}`")
 
 
 def _lane_waits(waiting: Sequence[Group]) -> bool:

@@ -6,6 +6,7 @@ when a provider is built. Unknown keys are refused with the nearest known name.
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from datetime import time
@@ -173,7 +174,9 @@ class LaneConfig(Strict):
     @model_validator(mode="after")
     def _one_way(self) -> LaneConfig:
         if self.order and self.weights:
-            raise ValueError("it has an order and weights: one of them decides who is asked first")
+            raise ValueError("it has an order and weights, and only one can decide who is first")
+        if len(set(self.order)) < len(self.order):
+            raise ValueError("order: names a provider twice")
         return self
 
 
@@ -269,7 +272,7 @@ class Config(Strict):
         longest = max((row.timeout for row in self.providers.values()), default=0.0)
         if self.engine.lease_seconds < longest + 2:
             raise ValueError(
-                f"engine.lease_seconds ({self.engine.lease_seconds:g}) must be at least 2 seconds "
+                f"engine.lease_seconds: {self.engine.lease_seconds:g} must be at least 2 seconds "
                 f"more than the longest timeout of a provider ({longest:g})"
             )
         return self
@@ -279,7 +282,13 @@ class Config(Strict):
         for lane, row in self.lanes.items():
             for name in (*row.order, *row.weights):
                 if name not in self.providers or lane not in self.providers[name].lanes:
-                    raise ValueError(f"lanes.{lane} names {name!r}, which is no provider of it")
+                    of_lane = [n for n, p in self.providers.items() if lane in p.lanes]
+                    near = difflib.get_close_matches(name, of_lane, n=1)
+                    hint = f"; did you mean {near[0]!r}?" if near else ""
+                    where = "order" if name in row.order else "weights"
+                    raise ValueError(
+                        f"lanes.{lane}.{where}: {name!r} is no provider of the lane{hint}"
+                    )
         return self
 
     @model_validator(mode="after")
@@ -289,7 +298,7 @@ class Config(Strict):
         for name, row in self.providers.items():
             if row.currency != self.budget.currency:
                 raise ValueError(
-                    f"the budget is in {self.budget.currency}, and provider {name} is paid in "
+                    f"budget.currency: {self.budget.currency}, and provider {name} is paid in "
                     f"{row.currency}: sums of both mean nothing"
                 )
         return self

@@ -41,12 +41,19 @@ def resolve_secret(reference: str) -> str:
             )
         return value
     try:
-        return Path(rest).read_text("utf-8").strip()
+        value = Path(rest).read_text("utf-8").strip()
     except OSError as error:
         raise ConfigError(
             f"The secret file {rest} cannot be read ({error.strerror}).",
             fix="Create it with mode 0600, readable by the account of the workers.",
         ) from error
+    except UnicodeDecodeError:
+        raise ConfigError(
+            f"The secret file {rest} is not text.", fix="Write the secret in it as UTF-8."
+        ) from None
+    if not value:
+        raise ConfigError(f"The secret file {rest} is empty.", fix="Write the secret in it.")
+    return value
 
 
 def _check_endpoint(value: str) -> str:

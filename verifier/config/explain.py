@@ -16,6 +16,9 @@ from verifier.config.providers import settings_of
 _NAMED = ("providers", "gateways", "webhooks", "lanes")
 
 
+_ABOUT = re.compile(r"([a-z_]+(?:\.[A-Za-z0-9_-]+)*): ")
+
+
 def syntax_fault(error: tomllib.TOMLDecodeError, text: str) -> str:
     """The line first, as :func:`explain` has it; tomllib names none at the end of the file."""
     message, _, place = str(error).rpartition(" (at ")
@@ -38,6 +41,10 @@ def explain(
             message = "unknown key" + _did_you_mean(keys, document, root)
         else:
             message = _in_words(item, keys)
+        # A check of several keys says itself which of them it is about.
+        about = _ABOUT.match(message) if item["type"] == "value_error" else None
+        if about is not None:
+            keys, message = [*keys, *about[1].split(".")], message[about.end() :]
         found.append(f"  line {_line_of(keys, lines)}: {'.'.join(keys)}: {message}")
     return found
 
@@ -53,6 +60,10 @@ def _in_words(item: Mapping[str, Any], keys: list[str]) -> str:
             return f"must be a table: write [{'.'.join(keys)}] above its keys"
         case "missing":
             return "is missing"
+        case "string_pattern_mismatch" if keys[-1] == "currency":
+            return 'must be three capital letters, such as "CNY"'
+        case "string_pattern_mismatch" if keys[-1] == "path":
+            return "must begin with / and hold printable ASCII only"
         case "enum" | "literal_error":
             expected = item["ctx"]["expected"]
             known = re.findall(r"'([^']*)'", expected)

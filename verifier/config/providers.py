@@ -81,16 +81,16 @@ class ProviderConfig(Strict):
     @model_validator(mode="after")
     def _can_do_it(self) -> ProviderConfig:
         if not self.lanes and not self.checks:
-            raise ValueError("it has neither lanes nor checks: nothing would ever be asked")
+            raise ValueError("it has neither lanes nor checks, so that nothing is ever asked")
         beyond = [lane for lane in self.lanes if lane not in self.reaches]
         if beyond:
             raise ValueError(
-                f"it cannot verify {_named(beyond)} numbers; it reaches {_named(self.reaches)}"
+                f"lanes: cannot verify {_named(beyond)} numbers; it reaches {_named(self.reaches)}"
             )
         unknown = [check for check in self.checks if check not in self.supported_checks]
         if unknown:
             known = _named(self.supported_checks) or "none"
-            raise ValueError(f"it cannot check {_named(unknown)}; it knows {known}")
+            raise ValueError(f"checks: cannot check {_named(unknown)}; it knows {known}")
         return self
 
 

@@ -138,6 +138,16 @@ class _Demo:
                 }
             )
 
+    def _ways(self) -> None:
+        """Who reaches each lane: the first is asked first."""
+        current = config()
+        for lane in Lane:
+            names = current.providers_of(lane)
+            vendors = {current.providers[name].vendor for name in names}
+            self._console.print(
+                f"  {lane:<5} {' → '.join(names)}  ({len(vendors)} independent vendors)"
+            )
+
     def _import(self) -> None:
         path = self._files / "users.csv"
         self._title(f"1. Import {path.name} (names, phones and ID numbers are encrypted)")
@@ -174,6 +184,7 @@ class _Demo:
     def _verify(self, truth: _Truth) -> None:
         """All but a few: those signed up after the batch was made, and the night will find them."""
         self._title("2. Verify them through the task queue, over HTTP")
+        self._ways()
         begun = time.monotonic()
         wanted = list(truth.outcomes)
         late = max(1, len(wanted) // 50)
@@ -215,17 +226,18 @@ class _Demo:
         with transaction() as connection:
             rows = costs.by_provider(connection, datetime.fromtimestamp(0, UTC), None)
         table = Table(box=None, pad_edge=False, header_style="dim")
-        for column in ("  provider", "asked", "calls", "billed", "cost"):
+        for column in ("  provider", "purpose", "calls", "billed", "cost"):
             table.add_column(
-                column, justify="left" if column in ("  provider", "asked") else "right"
+                column, justify="left" if column in ("  provider", "purpose") else "right"
             )
         for row in rows:
-            asked = "whose it is" if row.purpose == "verify" else row.purpose
             cost = f"{row.cost:,.2f} {row.currency}" if row.currency else "–"
-            table.add_row(f"  {row.provider}", asked, f"{row.calls:,}", f"{row.billed:,}", cost)
+            table.add_row(
+                f"  {row.provider}", row.purpose, f"{row.calls:,}", f"{row.billed:,}", cost
+            )
         if closed:
             self._console.print(
-                f"  a third of the way {_CLOSED} closed for maintenance: others went on"
+                f"  a third of the way {_CLOSED} went into maintenance: the others went on"
             )
         self._console.print(table)
 

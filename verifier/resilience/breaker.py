@@ -67,6 +67,8 @@ def step(
     if effects.get(Effect.SUSPEND):
         worst = Outcome.ARREARS if outcomes.get(Outcome.ARREARS) else Outcome.AUTH_CONFIG
         return Breaker("suspended", breaker.failures, breaker.openings, None, str(worst))
+    if breaker.state == "open" and not breaker.probe_due(now) and not successes:
+        return breaker  # calls begun before it opened come back late: no opening of their own
     # A busy answer among many results is not a closed counter: most of the flush decides.
     if effects.get(Effect.OPEN, 0) > successes:
         return _opened(breaker, "maintenance", now, retry_after)

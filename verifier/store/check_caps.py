@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from datetime import date
 
 from sqlalchemy import Connection, text
@@ -30,6 +32,18 @@ def take(connection: Connection, check: Check, day: date, number: int, cap: int)
         {"check": check, "day": day, "number": number, "cap": cap},
     )
     return taken.rowcount == 1
+
+
+def give_back(connection: Connection, uses: Iterable[tuple[Check, date]]) -> None:
+    """Checks (with their day) that were taken and then not asked."""
+    for (check, day), number in sorted(Counter(uses).items()):
+        connection.execute(
+            text("""
+                UPDATE verifier.check_uses SET used = used - :number
+                 WHERE check_name = :check AND day = :day
+            """),
+            {"check": check, "day": day, "number": number},
+        )
 
 
 def forget_before_today(connection: Connection) -> int:

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Row, text
 
-from verifier.outcomes import Lane
-from verifier.store import arrays, billing, spending
+from verifier.clock import business_date
+from verifier.outcomes import Check, Lane
+from verifier.store import arrays, billing, check_caps
 
 #: Present at so many crashes a row is worked on alone, and at the next one it is quarantined: what
 #: kills its worker takes others down with it twice at most.
@@ -91,11 +93,19 @@ def lock_one(connection: Connection, verification_id: int) -> Sequence[Row[Any]]
     ).all()
 
 
+class Released(NamedTuple):
+    """How many rows were still ours, and the calls that were not made for them."""
+
+    rows: int
+    unasked: Sequence[Row[Any]]
+
+
 class NewAttempt(NamedTuple):
     """A call about to be made, written down before it.
 
     ``purpose``: ``verify`` or a check's name. ``price``: of a billed answer, in ``currency``; None
-    where it costs nothing. ``payer``: the batch whose budget it is charged to.
+    where it costs nothing. ``payer``: the batch whose budget it is charged to; ``charged``: to the
+    month's too. ``raw_name``: with the name as typed.
     """
 
     verification_id: int
@@ -107,6 +117,8 @@ class NewAttempt(NamedTuple):
     price: Decimal | None = None
     currency: str | None = None
     payer: int | None = None
+    charged: bool = False
+    raw_name: bool = False
 
 
 def write_claims(
@@ -122,14 +134,16 @@ def write_claims(
                                    CAST(:versions AS int[]), CAST(:providers AS text[]),
                                    CAST(:lanes AS text[]), CAST(:purposes AS text[]),
                                    CAST(:prices AS numeric[]), CAST(:currencies AS text[]),
-                                   CAST(:payers AS bigint[]))
-                AS p (id, user_id, version, provider, lane, purpose, price, currency, payer)
+                                   CAST(:payers AS bigint[]), CAST(:charged AS bool[]),
+                                   CAST(:raw AS bool[]))
+                AS p (id, user_id, version, provider, lane, purpose, price, currency, payer,
+                      charged, raw)
             ), written AS (
               INSERT INTO verifier.attempts
                      (started_at, verification_id, user_id, data_version, provider, lane, purpose,
-                      price, currency, payer)
+                      price, currency, payer, charged, raw_name)
               SELECT (SELECT verifier.verifier_now()), id, user_id, version, provider, lane,
-                     purpose, price, currency, payer
+                     purpose, price, currency, payer, charged, raw
                 FROM planned
               RETURNING id, started_at, user_id
             )
@@ -150,6 +164,8 @@ def write_claims(
             "prices": arrays.of_numbers(p.price for p in planned),
             "currencies": arrays.of_texts(p.currency for p in planned),
             "payers": arrays.of_numbers(p.payer for p in planned),
+            "charged": arrays.of_numbers(p.charged for p in planned),
+            "raw": arrays.of_numbers(p.raw_name for p in planned),
             "token": token,
             "lease": lease_seconds,
         },
@@ -182,8 +198,8 @@ def release(
     *,
     zone: str,
     quarantine: bool = False,
-) -> int:
-    """Give back claimed rows whose call was never started. Returns how many were still ours.
+) -> Released:
+    """Give back claimed rows whose call was never started. The caller gives their money back, last.
 
     ``attempts``: the calls that were not made. A row that its holder lost and claimed anew has
     another, which is under way. The attempts end as ``released`` and their billed slots (of the
@@ -218,20 +234,28 @@ def release(
               FROM unnest(CAST(:ids AS bigint[]), CAST(:started AS timestamptz[]))
                    AS r (id, started)
              WHERE a.id = r.id AND a.started_at = r.started AND a.state = 'started'
-            RETURNING a.verification_id, a.user_id, a.started_at, a.purpose, a.price, a.payer
+            RETURNING a.verification_id, a.user_id, a.started_at, a.purpose, a.price, a.payer,
+                      a.charged
         """),
         {
             "ids": [row.attempt_id for row in rows],
             "started": [row.attempt_started_at for row in rows],
         },
     ).all()
+    check_caps.give_back(
+        connection,
+        [
+            (Check(a.purpose), business_date(a.started_at, ZoneInfo(zone)))
+            for a in unasked
+            if a.purpose != "verify"
+        ],
+    )
     billing.free_billed_slots(
         connection,
         [(a.verification_id, a.user_id, a.started_at) for a in unasked if a.purpose == "verify"],
         zone,
     )
-    spending.give_back(connection, unasked, zone)
-    return len(rows)
+    return Released(len(rows), unasked)
 
 
 def uncalled_of(connection: Connection, token: int) -> Sequence[Row[Any]]:
@@ -270,7 +294,9 @@ def release_expired(connection: Connection, zone: str, limit: int = 1000) -> int
                 'v', a.data_version, 'p', a.provider, 'o', 'TIMEOUT', 'd', 'LOST', 'b', 'maybe',
                 'day', CAST(a.started_at AT TIME ZONE :zone AS date))
                 || CASE a.purpose WHEN 'verify' THEN '{}'
-                        ELSE jsonb_build_object('c', a.purpose) END AS entry
+                        ELSE jsonb_build_object('c', a.purpose) END
+                || CASE WHEN a.raw_name THEN jsonb_build_object('raw', true)
+                        ELSE '{}' END AS entry
             )
             UPDATE verifier.open_verifications o
                SET state = CASE WHEN o.crashes >= :suspect THEN 'quarantined' ELSE 'waiting' END,

@@ -37,6 +37,8 @@ class CompletedAttempt(NamedTuple):
     milliseconds: int | None = None
     fact: Fact | None = None
     check: Check | None = None
+    carrier: Lane | None = None
+    raw_name: bool = False
 
 
 class Settled(NamedTuple):
@@ -80,6 +82,8 @@ class Flush:
     attempts: list[CompletedAttempt] = field(default_factory=list)
     settled: list[Settled] = field(default_factory=list)
     returned: list[Returned] = field(default_factory=list)
+    #: Calls of this flush that were not made: their money goes back with that of the unbilled.
+    unasked: list[Row[Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,7 @@ def record(connection: Connection, flush: Flush, zone: str) -> Recorded:
     for row in final:
         counts[row.outcome] = counts.get(row.outcome, 0) + 1
     lost = len(users) - len(final) - len(outdated) - len(returned)
-    spending.give_back(connection, unbilled, zone)  # locked last: see there
+    spending.give_back(connection, [*unbilled, *flush.unasked], zone)  # locked last: see there
     return Recorded(counts, len(returned), changed, lost)
 
 
@@ -138,20 +142,22 @@ def _complete_attempts(
                  SET state = 'completed', outcome = c.outcome, detail = c.detail, billed = c.billed,
                      code = c.code, request_id = c.request_id, http_status = c.http_status,
                      milliseconds = c.milliseconds, fact = c.fact,
+                     carrier = c.carrier,
                      completed_at = (SELECT verifier.verifier_now())
                 FROM unnest(CAST(:ids AS bigint[]), CAST(:started AS timestamptz[]),
                             CAST(:outcomes AS text[]), CAST(:details AS text[]),
                             CAST(:billed AS text[]), CAST(:codes AS text[]),
                             CAST(:requests AS text[]), CAST(:statuses AS smallint[]),
-                            CAST(:milliseconds AS int[]), CAST(:facts AS text[]))
+                            CAST(:milliseconds AS int[]), CAST(:facts AS text[]),
+                            CAST(:carriers AS text[]))
                      AS c (id, started_at, outcome, detail, billed, code, request_id, http_status,
-                           milliseconds, fact)
+                           milliseconds, fact, carrier)
                WHERE a.id = c.id AND a.started_at = c.started_at
                  -- CASE: or the planner, taking such states for rare, would begin with them.
                  AND CASE WHEN a.state IN ('started', 'lost') THEN true ELSE false END
               RETURNING a.verification_id, a.user_id, a.started_at, a.billed, a.purpose, a.price,
-                        a.payer)
-            SELECT verification_id, user_id, started_at, purpose, price, payer
+                        a.payer, a.charged)
+            SELECT verification_id, user_id, started_at, purpose, price, payer, charged
               FROM completed WHERE billed = 'no'
         """),
         {
@@ -165,6 +171,7 @@ def _complete_attempts(
             "statuses": arrays.of_numbers(a.http_status for a in ordered),
             "milliseconds": arrays.of_numbers(a.milliseconds for a in ordered),
             "facts": arrays.of_texts(a.fact for a in ordered),
+            "carriers": arrays.of_texts(a.carrier for a in ordered),
         },
     ).all()
     # Only what this statement completed: a repeated flush must not free another attempt's slot.
@@ -367,6 +374,8 @@ def earlier_answers(
             http_status=row.http_status,
             fact=Fact(row.fact) if row.fact else None,
             check=Check(row.purpose) if row.purpose != "verify" else None,
+            carrier=Lane(row.carrier) if row.carrier else None,
+            raw_name=row.raw_name,
         )
         for row in rows
     }

@@ -112,12 +112,13 @@ def _lock(connection: Connection, scopes: Sequence[str]) -> dict[str, Decimal]:
 
 
 def give_back(connection: Connection, calls: Iterable[Row[Any]], zone: str) -> None:
-    """Calls (price, payer, started_at) that were certainly not billed. ``zone``: of the months."""
+    """Calls (price, payer, charged, started_at) that were certainly not billed. ``zone``: of the
+    months."""
     found: dict[str, Decimal] = {}
     months = ZoneInfo(zone)
     for call in calls:
         if call.price:
-            scopes = [month_scope(call.started_at, months)]
+            scopes = [month_scope(call.started_at, months)] if call.charged else []
             if call.payer is not None:
                 scopes.append(batch_scope(call.payer))
             for scope in scopes:
@@ -202,6 +203,20 @@ def exhausted_batches(connection: Connection) -> Sequence[Row[Any]]:
              ORDER BY b.id
         """)
     ).all()
+
+
+def solvent_batches(connection: Connection) -> list[int]:
+    """Batches that were paused for want of money and got some back since."""
+    return list(
+        connection.scalars(
+            text("""
+                SELECT b.id FROM verifier.batches b
+                  JOIN verifier.spending s ON s.scope = 'batch:' || b.id
+                 WHERE b.paused_at IS NOT NULL AND b.paused_by = 'budget' AND b.state <> 'done'
+                   AND s.exhausted_at IS NULL ORDER BY b.id
+            """)
+        )
+    )
 
 
 def forget_done(connection: Connection, days: int) -> int:

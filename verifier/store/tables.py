@@ -327,6 +327,9 @@ attempts = Table(
     Column("price", _MONEY),
     Column("currency", Text),
     Column("payer", BigInteger),
+    Column("charged", Boolean, nullable=False, server_default=text("false")),
+    Column("raw_name", Boolean, nullable=False, server_default=text("false")),
+    Column("carrier", Text),
     PrimaryKeyConstraint("id", "started_at"),
     CheckConstraint(_one_of("state", ("started", "completed", "released", "lost")), name="state"),
     CheckConstraint(_one_of("outcome", Outcome), name="outcome"),
@@ -346,11 +349,13 @@ attempts = Table(
         name="checked_has_fact",
     ),
     CheckConstraint("(price IS NULL) = (currency IS NULL)", name="price"),
+    CheckConstraint(_one_of("carrier", _LANES), name="carrier"),
     Index(None, "verification_id"),
     postgresql_partition_by="RANGE (started_at)",
     comment="Calls to providers: written before the call, completed after it. 'lost': the worker "
     "died, so whether the vendor was asked is unknown; 'released': it was not asked. purpose: "
-    "whose the number is (verify), or a check; price: of a billed answer, when the call was made.",
+    "whose the number is (verify), or a check; price: of a billed answer, when the call was made; "
+    "charged: to the month's budget; carrier: who was looked up.",
 )
 
 billed_slots = Table(

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import Connection, Row
 
 from verifier.config import config
-from verifier.errors import NotFoundError
+from verifier.errors import NotFoundError, UsageError
 from verifier.store import batches, holding, spending, turns
 from verifier.store.engine import transaction
 from verifier.verification import ring, submit
@@ -104,16 +104,29 @@ def pause_exhausted() -> int:
         for row in found:
             reason = f"its budget of {row.budget.normalize():f} {currency} is used up"
             holding.pause(connection, row.id, by="budget", reason=reason)
+    with transaction() as connection:  # a late answer gave some back
+        for solvent in spending.solvent_batches(connection):
+            holding.resume(connection, solvent)
     return len(found)
 
 
 def resume(batch: int, budget: Decimal | None = None) -> int:
     """Let the batch go on, with another ``budget`` if given, and ring.
 
-    Returns how many users were released. Raises NotFoundError.
+    Returns how many users were released. Raises NotFoundError, and UsageError when all of the
+    budget is spent: nobody could be called.
     """
-    existing(batch)
+    row = existing(batch)
+    limit = row.budget if budget is None else budget
     with transaction() as connection:
+        spent = spending.spent(connection, [spending.batch_scope(batch)])
+        used = spent.get(spending.batch_scope(batch))
+        if used is not None and limit is not None and used >= limit:
+            raise UsageError(
+                f"Batch {batch} has spent {used.normalize():f} {config().budget.currency}, and its "
+                f"budget would be {limit.normalize():f}: it would stop at once.",
+                fix=f"`verifier batch resume {batch} --budget AMOUNT` with more than that.",
+            )
         released = holding.resume(connection, batch, budget)
     ring.ring_lanes()
     return released
@@ -127,13 +140,16 @@ class Rerun:
     due_now: int | None
 
 
-def rerun_request(of: int, only: Only | None, priority: Priority, label: str | None) -> Request:
-    """What :func:`rerun` submits."""
+def rerun_request(
+    of: int, only: Only | None, priority: Priority, label: str | None, budget: Decimal | None = None
+) -> Request:
+    """What :func:`rerun` submits: with a ``budget`` of its own, as large as that of its model."""
     return Request(
         selection=f"rerun-{only}" if only else "rerun",
         rerun_of=of,
         priority=priority,
         label=label,
+        budget=budget,
     )
 
 
@@ -150,8 +166,8 @@ def rerun(
 
     Raises NotFoundError, and what submitting raises.
     """
-    existing(of)
-    submitted = submit.submit(caller, key, rerun_request(of, only, priority, label))
+    request = rerun_request(of, only, priority, label, existing(of).budget)
+    submitted = submit.submit(caller, key, request)
     if only != "waiting":
         return Rerun(submitted, None)
     with transaction() as connection:

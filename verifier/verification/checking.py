@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from verifier.outcomes import Check, Fact, Outcome
+from verifier.outcomes import Check, Fact, Lane, Outcome
 from verifier.verification.past import Past, last_result
 
 #: Failed calls after which a verification goes on without the answer.
@@ -26,6 +26,11 @@ ELSEWHERE: Final = (Outcome.NO_RECORD, Outcome.UNSUPPORTED_NUMBER)
 
 #: Facts about a number that explain a mismatch. A suspended number is verified like any other.
 _DEAD: Final = frozenset({Fact.CANCELLED, Fact.NOT_IN_NETWORK})
+
+
+def unsupported_detail(lane: Lane) -> str:
+    """What is said of a number whose lane nobody reaches."""
+    return {Lane.MVNO: "MVNO", Lane.CBN: "BROADNET"}.get(lane, "SEGMENT")
 
 
 @dataclass(frozen=True, slots=True)

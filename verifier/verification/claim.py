@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row
 
 from verifier.guidance import WaitingReason
 from verifier.outcomes import Lane
-from verifier.store import claims, lanes, planning, providers
+from verifier.store import claims, lanes, planning, spending
 from verifier.store.engine import transaction
 from verifier.verification import standing
 from verifier.verification.gates import LOOK_AGAIN_SECONDS
@@ -49,13 +49,10 @@ def claim(
     rows = source(connection, 1 if only_probe else want)
     if not rows:
         return claimed
-    # Taken only when there is a row to ask about: an unused probe would hold the others off.
-    probe = _take_probe(connection, runtime, now_standing)
-    if only_probe and probe is None:
-        claimed.blocked = _blocked(now_standing)
-        return claimed
     claimed.found = len(rows)
-    Sorting(connection, runtime, lane, token, share, now_standing, probe, claimed).sort(rows)
+    Sorting(connection, runtime, lane, token, share, now_standing, claimed).sort(rows)
+    if only_probe and not claimed.jobs and not claimed.uncalled:
+        claimed.blocked = _blocked(now_standing)
     return claimed
 
 
@@ -72,13 +69,16 @@ def give_back_unknown(runtime: Runtime, token: int) -> int:
     """
     with transaction() as connection:
         rows = claims.uncalled_of(connection, token)
-        return claims.release(
+        zone = runtime.config.business_time_zone
+        released = claims.release(
             connection,
             token,
             [row.id for row in rows],
             [row.attempt_id for row in rows],
-            zone=runtime.config.business_time_zone,
+            zone=zone,
         )
+        spending.give_back(connection, released.unasked, zone)
+        return released.rows
 
 
 def close_lane(
@@ -102,12 +102,3 @@ def close_lane(
         blocked = _blocked(now_standing)
         until = blocked.until or now_standing.now + timedelta(seconds=LOOK_AGAIN_SECONDS)
         lanes.set_not_before(connection, lane, until, blocked.reason)
-
-
-def _take_probe(
-    connection: Connection, runtime: Runtime, now_standing: standing.Standing
-) -> str | None:
-    for name in now_standing.probes:
-        if providers.take_probe(connection, name, runtime.config.engine.lease_seconds):
-            return name
-    return None

@@ -15,7 +15,15 @@ from zoneinfo import ZoneInfo
 from verifier.clock import business_date, next_business_day
 from verifier.outcomes import UNRESOLVED, Billed, Lane, Outcome
 from verifier.resilience import retry
-from verifier.verification.checking import ELSEWHERE, NOTHING, Possible, explained, is_over, owed
+from verifier.verification.checking import (
+    ELSEWHERE,
+    NOTHING,
+    Possible,
+    explained,
+    is_over,
+    owed,
+    unsupported_detail,
+)
 from verifier.verification.past import Past, last_result
 
 
@@ -47,17 +55,22 @@ def decide(
     has_raw_name: bool = False,
     possible: Possible = NOTHING,
     lane: Lane | None = None,
+    reached: frozenset[Lane] = frozenset(Lane),
 ) -> Verdict:
     """What follows ``past`` (oldest first, the new answer last, one data version).
 
     ``others``: the lane's providers, also those that are away now, besides those that gave a result
     already: an outage must not turn one carrier's "no record" into a verdict.
     ``has_raw_name``: the name was typed in another spelling than the canonical one.
-    ``possible``: the checks that can be asked about it. ``lane``: whose providers were asked.
+    ``possible``: the checks that can be asked about it. ``lane``: whose providers were asked;
+    ``reached``: the lanes that anybody reaches.
     """
     last = past[-1]
-    if last.carrier not in (None, lane):
-        return Wait(now, "retry")  # its own carrier's providers have not been asked
+    if last.carrier is not None and last.carrier is not lane:
+        if last.carrier in reached:
+            return Wait(now, "retry")  # its own carrier's providers have not been asked
+        detail = unsupported_detail(last.carrier)
+        return Settle(str(Outcome.UNSUPPORTED_NUMBER), detail, last.provider)
     if last.check is not None:
         return _after_check(past, others, now, has_raw_name, possible)
     if last.is_verdict:

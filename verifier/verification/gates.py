@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from verifier.clock import business_date, next_business_day
 from verifier.guidance import WaitingReason
-from verifier.outcomes import Check
+from verifier.outcomes import Check, Lane
 from verifier.store import billing, check_caps, providers, spending, turns
 from verifier.verification.candidates import Asked
 from verifier.verification.route import Ask, NoneAvailable
@@ -33,7 +33,8 @@ class Passed:
     """``asked``: the calls that may be made, in ``call_in`` seconds each (by verification).
 
     ``wait``: seconds until the rates grant more. ``postponed``: rows that wait for something of
-    their own. ``blocked``: nothing more can be paid this month.
+    their own. ``blocked``: nothing more of the lane can be paid this month. ``charged``: the month
+    has a budget.
     """
 
     asked: list[Asked]
@@ -41,6 +42,7 @@ class Passed:
     wait: float = 0.0
     postponed: list[turns.Postponed] = field(default_factory=list)
     blocked: NoneAvailable | None = None
+    charged: bool = False
 
 
 def price_of(runtime: Runtime, ask: Ask, share: str) -> Decimal:
@@ -153,6 +155,7 @@ class Gates:
         month = spending.month_scope(now, config.zone)
         if config.budget.per_month is not None:
             budgets[month] = config.budget.per_month
+            passed.charged = True
         payers = {a.candidate.row.payer for a in passed.asked} - {None}
         if payers:
             budgets |= spending.batch_budgets(self._connection, payers)
@@ -171,6 +174,11 @@ class Gates:
         if all(granted):
             return
         refused = [a for a, yes in zip(passed.asked, granted, strict=True) if not yes]
+        # Of a lock that this claim holds already.
+        check_caps.give_back(
+            self._connection,
+            [(a.ask.check, self._today) for a in refused if a.ask.check is not None],
+        )
         passed.asked = [a for a, yes in zip(passed.asked, granted, strict=True) if yes]
         billing.free_billed_slots(
             self._connection,
@@ -184,13 +192,17 @@ class Gates:
         again = NoneAvailable(now + timedelta(seconds=LOOK_AGAIN_SECONDS), WaitingReason.BUDGET)
         if month in budgets:
             spent = spending.spent(self._connection, [month])[month]
-            cheapest = min(price_of(self._runtime, a.ask, self._share) for a in refused)
+            lane = Lane(refused[0].candidate.row.lane)
+            cheapest = min(
+                price_of(self._runtime, Ask(name), self._share)
+                for name in self._runtime.names_for(lane)
+            )
             if spent + cheapest > budgets[month]:
                 # Nobody's turn until the next month, or until somebody raises it: the lane waits,
                 # not a million rows.
                 passed.blocked = again
                 return
-        # Only their batch has no money left: out of the others' way, until the sweep pauses it.
+        # Others may still be paid, by a cheaper provider or another batch: out of their way.
         for asked in refused:
             due = again.until or now
             passed.postponed.append(turns.Postponed(asked.candidate.row.id, due, again.reason))

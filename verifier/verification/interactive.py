@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy.exc import OperationalError
 
 from verifier.answerbell import answer_bell
+from verifier.guidance import WaitingReason
 from verifier.store import claims, turns
 from verifier.store.engine import transaction
 from verifier.verification.calls import call
@@ -64,8 +65,10 @@ def _claim(runtime: Runtime, verification_id: int, token: int) -> Claimed | None
                 lambda connection, _limit: claims.lock_one(connection, verification_id),
                 share="interactive",
             )
-            if claimed.blocked is not None:
-                close_lane(connection, runtime, lane, claimed.blocked)
+            # Money: an urgent call is dearer, and others of the lane may still be paid.
+            blocked = claimed.blocked
+            if blocked is not None and blocked.reason != WaitingReason.BUDGET:
+                close_lane(connection, runtime, lane, blocked)
     except OperationalError:
         give_back_unknown(runtime, token)
         raise

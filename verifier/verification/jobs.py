@@ -79,3 +79,4 @@ class Uncalled:
     settle: Settle | None
     has_raw_name: bool = False
     possible: Possible = NOTHING
+    lane: Lane | None = None

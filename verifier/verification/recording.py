@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
@@ -39,6 +40,8 @@ class Counts:
         self.returned += recorded.returned + recorded.data_changed
         self.lost += recorded.lost
 
+
+_log = structlog.get_logger(__name__)
 
 #: A flush that meets a deadlock or a broken connection is repeated so often: its writes are fenced.
 _FLUSH_TRIES: Final = 6
@@ -86,14 +89,23 @@ def _write(
         planning.by_key(connection)
     zone = runtime.config.zone
     of_lane = now_standing.providers if now_standing else frozenset()
+    reached = frozenset(lane for lane in Lane if runtime.names_for(lane))
     written = records.Flush(token)
     answers: dict[str, list[Called]] = {}
     for item in done:
         if isinstance(item, Uncalled):
             verdict = item.settle or decide(
-                item.past, of_lane, now, zone, item.has_raw_name, item.possible
+                item.past,
+                of_lane,
+                now,
+                zone,
+                item.has_raw_name,
+                item.possible,
+                item.lane,
+                reached,
             )
-            _add(written, item, None, item.past, verdict)
+            looked_up = item.past[-1].carrier if item.past else None
+            _add(written, item, None, item.past, verdict, looked_up)
             continue
         job, answer = item.job, item.answer
         if isinstance(answer, NotCalled):
@@ -113,6 +125,7 @@ def _write(
                 http_status=answer.http_status,
                 milliseconds=item.milliseconds,
                 fact=answer.fact,
+                carrier=answer.carrier if answer.fact is Fact.CARRIER else None,
             )
         )
         carrier = answer.carrier if answer.fact is Fact.CARRIER else None
@@ -137,11 +150,10 @@ def _write(
         _add(written, job, job.attempt_id, past, verdict, carrier)
     counts.called += len(written.attempts)
     _step_breakers(connection, answers, now_standing)
-    counts.add(records.record(connection, written, str(zone)))
     for why in NotCalled:
         unmade = [i.job for i in done if isinstance(i, Called) and i.answer is why]
         if unmade:
-            counts.released += claims.release(
+            released = claims.release(
                 connection,
                 token,
                 [job.verification_id for job in unmade],
@@ -149,6 +161,9 @@ def _write(
                 zone=str(zone),
                 quarantine=why is NotCalled.UNREADABLE,
             )
+            counts.released += released.rows
+            written.unasked += released.unasked
+    counts.add(records.record(connection, written, str(zone)))
 
 
 def _add(
@@ -208,6 +223,14 @@ def _step_breakers(
         row = providers.lock(connection, name)
         before = breaker_of(row)
         after = breakers.step(before, outcomes, row.now, retry_after)
+        if after.state != before.state:
+            _log.warning(
+                "provider moved",
+                provider=name,
+                state=after.state,
+                reason=after.reason,
+                until=after.not_before.isoformat() if after.not_before else None,
+            )
         if after != before or row.probe_until is not None:
             providers.save_breaker(
                 connection,

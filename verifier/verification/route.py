@@ -13,11 +13,10 @@ from datetime import datetime
 from hashlib import blake2s
 from math import log
 from types import MappingProxyType
-from typing import Final
 
 from verifier.outcomes import Check, Lane, Outcome
 from verifier.resilience.retry import RULES, Where
-from verifier.verification.checking import NOTHING, Possible, owed
+from verifier.verification.checking import NOTHING, Possible, owed, unsupported_detail
 from verifier.verification.decide import Settle, owes_second_opinion, settle_known, wants_raw_name
 from verifier.verification.past import Past, last_result
 
@@ -60,9 +59,6 @@ class NoneAvailable:
 
 Route = Ask | NoneAvailable | Settle
 
-#: Lanes that need a provider of their own → the detail that says which.
-_UNSUPPORTED_DETAIL: Final = {Lane.MVNO: "MVNO", Lane.CBN: "BROADNET"}
-
 
 def route(
     lane: Lane,
@@ -89,15 +85,14 @@ def route(
         known = settle_known(past)  # by a provider of the lane it was taken for before
         if known is not None:
             return known
-        detail = _UNSUPPORTED_DETAIL.get(lane, "SEGMENT")
-        return Settle(str(Outcome.UNSUPPORTED_NUMBER), detail, None)
+        return Settle(str(Outcome.UNSUPPORTED_NUMBER), unsupported_detail(lane), None)
     mismatched = last_result(past)
     if mismatched is not None and wants_raw_name(past, has_raw_name):
         same = next((c for c in choices if c.name == mismatched.provider), None)
-        if same is not None and not same.available:
+        if same is not None and not (same.available or same.probe):
             return NoneAvailable(same.not_before, same.reason or "provider_down")
         if same is not None:
-            return Ask(same.name, raw_name=True)
+            return Ask(same.name, raw_name=True, probe=same.probe)
         return settle_known(past) or NoneAvailable(None, "provider_down")
     check = owed(past, possible)
     if check is not None:
@@ -107,7 +102,7 @@ def route(
         return settle_known(past) or NoneAvailable(None, "provider_down")
     answered = {p.provider for p in past if p.is_verdict}
     open_choices = [c for c in choices if c.name not in answered]
-    ready = [c for c in open_choices if c.available]
+    ready = [c for c in open_choices if c.available or c.probe]
     if not ready:
         known = settle_known(past)
         if known is not None and not (open_choices and second):
@@ -118,7 +113,7 @@ def route(
         ready,
         key=lambda c: (c.name in avoided, _share_place(c, ticket), c.preference, c.name),
     )
-    return Ask(best.name)
+    return Ask(best.name, probe=best.probe and not best.available)
 
 
 def _ask_check(check: Check, past: tuple[Past, ...], choices: Sequence[Choice]) -> Route:

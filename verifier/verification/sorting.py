@@ -57,7 +57,6 @@ class Sorting:
         token: int,
         share: str,
         now_standing: Standing,
-        probe: str | None,
         claimed: Claimed,
     ) -> None:
         self._connection = connection
@@ -66,7 +65,8 @@ class Sorting:
         self._token = token
         self._share = share
         self._standing = now_standing
-        self._probe = probe
+        #: Providers whose probe this claim has tried to take: one call asks, not every row.
+        self._probed: set[str] = set()
         self._claimed = claimed
         self._asked: list[Asked] = []
         #: Where every row goes that nothing is known about, and no probe: most rows.
@@ -149,29 +149,28 @@ class Sorting:
             self._claimed.uncalled.append(_uncalled(candidate, found))
         elif isinstance(found, NoneAvailable):
             self._postpone(row, found)
-        elif found.probe and not self._take_probe(found.provider):
-            again = NoneAvailable(None, "provider_down")
-            self._postpone(row, again)
+        elif found.probe:
+            self._probed.add(found.provider)
+            if self._take_probe(found.provider):
+                self._asked.append(Asked(candidate, found))
+            else:
+                self._route(candidate)  # somebody else asks whether it is back
         else:
-            if found.provider == self._probe and found.check is None:
-                self._probe = None  # one call asks whether it is back; the rest goes elsewhere
             self._asked.append(Asked(candidate, found))
 
     def _where(self, candidate: Candidate) -> Route:
+        choices, checkers = self._standing.choices, self._standing.checkers
+        if self._probed:
+            choices = tuple(map(self._without_probe, choices))
+            checkers = {c: tuple(map(self._without_probe, them)) for c, them in checkers.items()}
         plain = (
             not candidate.past
-            and self._probe is None
             and not candidate.possible.carrier_first
             and not self._policy.divided
+            and not any(choice.probe for choice in choices)
         )
         if plain and self._for_new is not None:
             return self._for_new
-        choices: Sequence[Choice] = self._standing.choices
-        if self._probe is not None:
-            choices = [
-                choice if choice.name != self._probe else replace(choice, available=True)
-                for choice in choices
-            ]
         found = route(
             self._lane,
             candidate.past,
@@ -179,12 +178,15 @@ class Sorting:
             len(self._runtime.config.providers),
             candidate.row.name_raw is not None,
             possible=candidate.possible,
-            checkers=self._standing.checkers,
+            checkers=checkers,
             ticket=candidate.row.id,
         )
         if plain:
             self._for_new = found
         return found
+
+    def _without_probe(self, choice: Choice) -> Choice:
+        return replace(choice, probe=False) if choice.name in self._probed else choice
 
     def _take_probe(self, name: str) -> bool:
         lease = self._runtime.config.engine.lease_seconds
@@ -200,7 +202,7 @@ class Sorting:
         begun = time.monotonic()
         written = claims.write_claims(
             self._connection,
-            [self._attempt(asked) for asked in passed.asked],
+            [self._attempt(asked, passed.charged) for asked in passed.asked],
             token=self._token,
             lease_seconds=lease,
         )
@@ -242,7 +244,7 @@ class Sorting:
                 )
             )
 
-    def _attempt(self, asked: Asked) -> claims.NewAttempt:
+    def _attempt(self, asked: Asked, charged: bool) -> claims.NewAttempt:
         row, ask = asked.candidate.row, asked.ask
         price = price_of(self._runtime, ask, self._share)
         currency = self._runtime.config.providers[ask.provider].currency
@@ -256,6 +258,8 @@ class Sorting:
             price or None,
             currency if price else None,
             row.payer,
+            charged,
+            ask.raw_name,
         )
 
 
@@ -269,6 +273,8 @@ def _as_past(answer: records.CompletedAttempt, version: int, runtime: Runtime) -
         business_date(answer.started_at, runtime.config.zone),
         check=answer.check,
         fact=answer.fact,
+        carrier=answer.carrier,
+        raw=answer.raw_name,
     )
 
 
@@ -283,4 +289,5 @@ def _uncalled(candidate: Candidate, settle: Settle | None) -> Uncalled:
         settle,
         row.name_raw is not None,
         possible,
+        Lane(row.lane),
     )

@@ -223,6 +223,8 @@ def submit(caller: str, key: str, request: Request) -> Submitted:
     cannot be meant, StoreUnavailableError when nothing durable could be done.
     """
     _check(caller, key, request)
+    if request.budget is not None:
+        _check_currency()
     try:
         row, new = _make(caller, key, request)
     except OperationalError as error:
@@ -243,6 +245,18 @@ def submit(caller: str, key: str, request: Request) -> Submitted:
         )
     total, missing = (batch.total, batch.unknown) if batch is not None else (0, 0)
     return Submitted(row.id, new, total, missing, tuple(unknown))
+
+
+def _check_currency() -> None:
+    """A budget is in one currency, and sums of several mean nothing."""
+    current = config()
+    others = {row.currency for row in current.providers.values()} - {current.budget.currency}
+    if others:
+        raise UsageError(
+            f"A budget is in {current.budget.currency}, and providers are paid in "
+            f"{', '.join(sorted(others))} too.",
+            fix="Set [budget] currency, or submit without a budget.",
+        )
 
 
 def _make(caller: str, key: str, request: Request) -> tuple[Row[Any], bool]:

@@ -99,20 +99,23 @@ def _lanes(current: Config) -> Iterator[Check]:
     ways = {lane: _ways(current, lane) for lane in Lane}
     bare = [str(lane) for lane, vendors in ways.items() if not vendors]
     single = [f"{lane} ({next(iter(v))})" for lane, v in ways.items() if len(v) == 1]
-    if bare:
+    found = (
+        [f"no provider for {', '.join(bare)}: such numbers settle UNSUPPORTED_NUMBER"]
+        if bare
+        else []
+    )
+    if single:
+        found.append(f"only one way to {', '.join(single)}: while it is away, their users wait")
+    if found:
         yield warn(
             "lanes",
-            f"no provider for {', '.join(bare)}: such numbers settle UNSUPPORTED_NUMBER",
-            "Add a provider for them if your contract has one.",
+            "; ".join(found),
+            "Add a provider of another vendor that reaches them (docs/providers.md), if your "
+            "contract has one.",
         )
-    if single:
-        yield warn(
-            "second ways",
-            f"only one way to {', '.join(single)}: while it is away, their users wait",
-            "Add a provider of another vendor that reaches them (docs/how-to.md).",
-        )
-    if not bare and not single:
-        yield ok("lanes", "every lane has two independent ways")
+    else:
+        named = (f"{lane}: {', '.join(sorted(vendors))}" for lane, vendors in ways.items())
+        yield ok("lanes", f"two independent ways or more ({'; '.join(named)})")
 
 
 def _ways(current: Config, lane: Lane) -> set[str]:

@@ -117,8 +117,14 @@ def _standing(kind: str, rows: Mapping[str, Row[Any]]) -> Iterator[Check]:
             yield warn(
                 title, f"paused by {talk.by(row.paused_by, row.pause_reason)}", f"{resume} ends it."
             )
+        elif row.state == "open":
+            yield warn(
+                title,
+                f"not asked: {row.reason}, until {talk.at(row.not_before)}",
+                "It is tried again by itself; the lanes' other providers go on meanwhile.",
+            )
         else:
-            yield ok(title, row.state)
+            yield ok(title, "in use")
 
 
 def _global_stop(connection: Connection) -> Check:

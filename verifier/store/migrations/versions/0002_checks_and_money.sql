@@ -21,14 +21,16 @@ ALTER TABLE verifier.lanes DROP CONSTRAINT lanes_not_before_reason,
 
 ALTER TABLE verifier.attempts ADD COLUMN purpose TEXT DEFAULT 'verify' NOT NULL,
   ADD COLUMN fact TEXT, ADD COLUMN price NUMERIC(14, 6), ADD COLUMN currency TEXT, ADD COLUMN payer BIGINT,
+  ADD COLUMN charged BOOLEAN DEFAULT false NOT NULL, ADD COLUMN raw_name BOOLEAN DEFAULT false NOT NULL, ADD COLUMN carrier TEXT,
   DROP CONSTRAINT attempts_outcome,
   ADD CONSTRAINT attempts_outcome CHECK (outcome IN ('MATCHED', 'MISMATCHED', 'NO_RECORD', 'INVALID_INPUT', 'UNSUPPORTED_NUMBER', 'NUMBER_INACTIVE', 'CONSENT_MISSING', 'RATE_LIMITED', 'MAINTENANCE', 'PROVIDER_ERROR', 'TIMEOUT', 'NOT_SENT', 'AUTH_CONFIG', 'ARREARS', 'CHECKED')),
   ADD CONSTRAINT attempts_purpose CHECK (purpose IN ('verify', 'status', 'recycled', 'carrier')),
   ADD CONSTRAINT attempts_fact CHECK (fact IN ('ACTIVE', 'SUSPENDED', 'CANCELLED', 'NOT_IN_NETWORK', 'SAME_HOLDER', 'CHANGED_HANDS', 'CARRIER', 'UNKNOWN')),
   ADD CONSTRAINT attempts_checked_has_fact CHECK ((outcome IS NOT NULL AND outcome = 'CHECKED') = (fact IS NOT NULL) AND (fact IS NULL OR purpose <> 'verify')),
-  ADD CONSTRAINT attempts_price CHECK ((price IS NULL) = (currency IS NULL));
+  ADD CONSTRAINT attempts_price CHECK ((price IS NULL) = (currency IS NULL)),
+  ADD CONSTRAINT attempts_carrier CHECK (carrier IN ('cmcc', 'cucc', 'ctcc', 'cbn', 'mvno'));
 
-COMMENT ON TABLE verifier.attempts IS 'Calls to providers: written before the call, completed after it. ''lost'': the worker died, so whether the vendor was asked is unknown; ''released'': it was not asked. purpose: whose the number is (verify), or a check; price: of a billed answer, when the call was made.';
+COMMENT ON TABLE verifier.attempts IS 'Calls to providers: written before the call, completed after it. ''lost'': the worker died, so whether the vendor was asked is unknown; ''released'': it was not asked. purpose: whose the number is (verify), or a check; price: of a billed answer, when the call was made; charged: to the month''s budget; carrier: who was looked up.';
 
 CREATE TABLE verifier.spending (
   scope TEXT NOT NULL,

@@ -81,7 +81,8 @@ def measure(stage: Stage, scale: float) -> dict[str, Any]:
     selected, listed = intake.measure_submit(stage, sized(1_000_000))
     at_once = _Turns(stage, TURNS, sized(10_000), sized(1_500), 0.0)
     delayed = _Turns(stage, TURNS, sized(10_000), sized(400), DELAY)
-    asked = interactive.measure(stage, sized(100_000), sized(200), DELAY)
+    # However small the scale, the batch must last longer than the questions.
+    asked = interactive.measure(stage, max(20_000, sized(100_000)), sized(200), DELAY)
     speeds.append(machine.yardstick())
     long = product.measure(stage, sized(200_000), 0.0)
     speeds.append(machine.yardstick())

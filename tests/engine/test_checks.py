@@ -12,9 +12,13 @@ from typing import Any
 import pytest
 
 from tests.engine.conftest import World, forget
+from tests.engine.playing import MATCHED, Player
 from verifier import client
-from verifier.outcomes import Lane
+from verifier.carriers.base import Answer
+from verifier.outcomes import Billed, Check, Fact, Lane, Outcome
 from verifier.sandbox.people import Fate, SandboxPerson
+from verifier.upkeep.sweep import sweep
+from verifier.verification.jobs import NotCalled
 
 CHECKS = """
 [providers.first]
@@ -299,14 +303,128 @@ def test_a_look_up_that_led_astray_is_dropped(world: World) -> None:
     assert world.one("SELECT carrier_seen_at FROM verifier.users").carrier_seen_at is None
 
 
-def test_a_number_that_moved_where_nobody_reaches_settles_with_what_is_known(world: World) -> None:
+def test_a_number_that_moved_where_nobody_reaches_is_told_so(world: World) -> None:
+    """Asked anew the next time: it may have come back."""
     person = _ported(world)
     _know(world, person, carrier=Lane.CBN)
-    batch = client.submit(selection="all", caller="test", key="k").batch
+    _both_lanes(world)
+    state = client.get(person.reference)
+    assert (state.outcome, state.detail) == ("UNSUPPORTED_NUMBER", "BROADNET")
+    _know(world, person, carrier=Lane.CMCC)
+    world.later(days=1)
+    _both_lanes(world, key="again")
+    assert client.get(person.reference).status == "verified"
 
-    def done() -> bool:
-        world.drain(Lane.CBN)
-        return client.get_batch(batch).done
 
-    world.drain_until(done, Lane.CMCC)
-    assert client.get(person.reference).outcome == "NO_RECORD"
+MISMATCH = Answer(Outcome.MISMATCHED, "NAME", Billed.YES)
+NO_RECORD = Answer(Outcome.NO_RECORD, None, Billed.YES)
+
+
+def _found(fact: Fact, carrier: Lane | None = None) -> Answer:
+    return Answer(Outcome.CHECKED, None, Billed.YES, fact=fact, carrier=carrier)
+
+
+def _step(player: Player, lane: Lane, answer: Answer | NotCalled) -> Check | None:
+    """One claimed, answered and recorded: which check it was."""
+    player.claim_due(lane, 1)
+    (job,) = player.flying
+    player.hear(0, answer)
+    player.record()
+    return job.check
+
+
+def _lost(world: World) -> None:
+    world.execute(
+        "UPDATE verifier.open_verifications SET lease_until = now() - interval '1 s'"
+        " WHERE state = 'claimed'"
+    )
+    sweep()
+
+
+def test_a_look_up_answered_late_still_moves_the_number(world: World) -> None:
+    person = _ported(world)
+    player = Player(world.runtime)
+    client.submit(selection="all", caller="test", key="k")
+    assert _step(player, Lane.CMCC, NO_RECORD) is None
+    slow = Player(world.runtime)
+    slow.claim_due(Lane.CMCC, 1)
+    assert slow.flying[0].check is Check.CARRIER
+    _lost(world)
+    slow.hear(0, _found(Fact.CARRIER, Lane.CUCC))
+    slow.record()
+    player.claim_due(Lane.CMCC, 1)  # what it now says is read, and the row moves
+    player.record()
+    assert client.get(person.reference).outcome is None
+    assert _step(player, Lane.CUCC, MATCHED) is None
+    assert client.get(person.reference).status == "verified"
+    assert world.one("SELECT lane FROM verifier.users").lane == "cucc"
+
+
+@pytest.mark.usefixtures("configure")
+def test_a_raw_spelling_answered_late_is_not_asked_about_again(world: World) -> None:
+    player = Player(world.runtime)
+    (person,) = world.people(1, lane=Lane.CTCC)
+    client.put_users([{**_row(person), "name": "王\N{CJK COMPATIBILITY IDEOGRAPH-F929}"}])
+    client.submit(selection="all", caller="test", key="k")
+    _step(player, Lane.CTCC, MISMATCH)
+    slow = Player(world.runtime)
+    slow.claim_due(Lane.CTCC, 1)
+    assert slow.flying[0].raw_name
+    _lost(world)
+    slow.hear(0, MISMATCH)
+    slow.record()
+    assert world.one("SELECT count(*) AS n FROM verifier.attempts WHERE raw_name").n == 1
+    for _ in range(4):
+        world.later(days=1)
+        player.claim_due(Lane.CTCC, 1)
+        assert [job.raw_name for job in player.flying if job.check is None] == []
+        while player.flying:
+            player.hear(0, _found(Fact.UNKNOWN))
+        player.record()
+    assert client.get(person.reference).outcome == "MISMATCHED"
+
+
+def test_a_check_that_was_not_made_is_none_of_the_days(
+    world: World, configure: Callable[[str], None]
+) -> None:
+    """Given back by a worker that stops: others may use it."""
+    configure("[checks.status]\ndaily_cap = 1\n")
+    (person,) = world.people(1, lane=Lane.CUCC)
+    client.submit(selection="all", caller="test", key="k")
+    player = Player(world.runtime)
+    _step(player, Lane.CUCC, MISMATCH)
+    for _ in range(2):
+        assert _step(player, Lane.CUCC, NotCalled.GIVEN_BACK) is Check.STATUS
+    assert _step(player, Lane.CUCC, _found(Fact.CANCELLED)) is Check.STATUS
+    assert client.get(person.reference).outcome == "NUMBER_INACTIVE"
+    assert world.one("SELECT used FROM verifier.check_uses").used == 1
+
+
+def test_a_check_that_nobody_pays_for_is_none_of_the_days(
+    world: World, configure: Callable[[str], None]
+) -> None:
+    configure("[checks.status]\ndaily_cap = 6\n")
+    world.people(3, fate=Fate.WRONG_NAME, lane=Lane.CUCC)
+    client.submit(selection="all", caller="test", key="k", budget="1.5")
+    for _ in range(4):
+        world.drain(Lane.CUCC)
+        world.later(seconds=61)
+    made = [purpose for purpose, *_ in _calls(world)].count("status")
+    assert sum(row.used for row in world.rows("SELECT used FROM verifier.check_uses")) == made
+
+
+@pytest.mark.usefixtures("configure")
+def test_checks_refused_for_what_was_asked_do_not_close_the_provider(world: World) -> None:
+    world.people(9, lane=Lane.CUCC)
+    client.submit(selection="all", caller="test", key="k")
+    player = Player(world.runtime)
+    player.claim_due(Lane.CUCC, 9)
+    while player.flying:
+        player.hear(0, MISMATCH)
+    player.record()
+    player.claim_due(Lane.CUCC, 9)
+    assert {job.check for job in player.flying} == {Check.STATUS}
+    while player.flying:
+        player.hear(0, Answer(Outcome.INVALID_INPUT, "PARAM", Billed.NO))
+    player.record()
+    assert {row.state for row in world.rows("SELECT state FROM verifier.providers")} == {"closed"}

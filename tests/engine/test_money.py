@@ -7,12 +7,14 @@ import threading
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import Connection, text
 
 from tests.engine.conftest import World, forget
-from tests.engine.playing import Player
+from tests.engine.playing import MATCHED, Player
 from verifier import client
 from verifier.carriers.base import Answer
 from verifier.errors import ConflictError, UsageError
@@ -210,3 +212,166 @@ def test_the_budget_belongs_to_the_request(world: World, configure: Configure) -
     assert client.submit(selection="all", caller="t", key="k", budget=5).batch == first.batch
     with pytest.raises(ConflictError):
         client.submit(selection="all", caller="t", key="k", budget=6)
+
+
+FREE = Answer(Outcome.PROVIDER_ERROR, None, Billed.NO)
+
+
+def _a_minute_later(world: World) -> None:
+    world.drain()
+    world.later(seconds=61)
+    sweep()
+
+
+def test_a_budget_given_to_a_batch_that_had_none_counts_what_it_spent(
+    world: World, configure: Configure
+) -> None:
+    configure(price="0.5")
+    world.people(10)
+    batch = client.submit(selection="all", caller="test", key="k").batch
+    player = Player(world.runtime)
+    player.claim_due(Lane.CMCC, 2)
+    while player.flying:
+        player.hear(0, MATCHED)
+    player.record()
+    batches.pause(batch, by="operator", reason=None)
+    batches.resume(batch, Decimal(2))
+    for _ in range(4):
+        _a_minute_later(world)
+    assert client.get_batch(batch).settled == 4
+    assert spent(world, f"batch:{batch}") == 2
+
+
+def test_a_month_is_not_given_back_what_was_never_charged_to_it(
+    world: World, configure: Configure
+) -> None:
+    """Calls of a worker that started before the budget was set."""
+    configure(price="0.5")
+    world.people(8)
+    client.submit(selection="all", caller="test", key="k")
+    before = Player(world.runtime)
+    before.claim_due(Lane.CMCC, 3)
+    configure(price="0.5", budget="per_month = 1")
+    after = Player(world.runtime)
+    assert spent(world, month(world)) == Decimal("1.5")  # they may yet be billed
+    before.claim_due(Lane.CMCC, 1)
+    while before.flying:
+        before.hear(0, FREE)
+    before.record()
+    assert spent(world, month(world)) == 0
+    world.later(minutes=10)
+    after.claim_due(Lane.CMCC, 8)
+    assert len(after.flying) == 2
+
+
+@pytest.mark.parametrize("end", [batches.cancel, None], ids=["cancelled", "paused"])
+def test_who_joined_a_batch_without_money_is_paid_for_by_the_other(
+    world: World, configure: Configure, end: Callable[[int], int] | None
+) -> None:
+    configure(price="0.5")
+    world.people(4)
+    poor = client.submit(selection="all", caller="test", key="poor", budget="0.5").batch
+    rich = client.submit(selection="all", caller="test", key="rich", budget="100").batch
+    for _ in range(2):
+        _a_minute_later(world)
+    if end:
+        end(poor)
+
+    def done() -> bool:
+        world.later(seconds=61)
+        sweep()
+        return client.get_batch(rich).done
+
+    world.drain_until(done)
+    assert spent(world, f"batch:{poor}") == Decimal("0.5")
+    assert spent(world, f"batch:{rich}") == Decimal("1.5")
+
+
+def test_more_money_and_answers_at_the_same_time_do_not_wait_for_each_other(
+    world: World, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both lock rows of the batch and its account: always in that order."""
+    configure(price="0.5")
+    world.people(4)
+    batch = client.submit(selection="all", caller="test", key="k", budget="50").batch
+    player = Player(world.runtime)
+    player.claim_due(Lane.CMCC, 4)
+    while player.flying:
+        player.hear(0, FREE)
+    holds, more = threading.Event(), threading.Event()
+    tries: list[int] = []
+    really = spending.give_back
+
+    def give_back(connection: Connection, *args: Any) -> Any:
+        tries.append(1)
+        holds.set()
+        with transaction() as other:  # until the operator waits for a lock that we hold
+            while not more.is_set() and not other.scalar(_BLOCKED):
+                more.wait(0.02)
+        return really(connection, *args)
+
+    monkeypatch.setattr(spending, "give_back", give_back)
+    recording = threading.Thread(target=player.record)
+    recording.start()
+    assert holds.wait(10)
+    batches.resume(batch, Decimal(60))
+    more.set()
+    recording.join(30)
+    assert tries == [1]  # no deadlock, and so nothing tried again
+    assert spent(world, f"batch:{batch}") == 0
+
+
+_BLOCKED = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+
+
+def test_who_is_run_again_for_a_batch_still_has_its_budget(
+    world: World, configure: Configure
+) -> None:
+    configure(price="0.5")
+    world.people(6)
+    batch = client.submit(selection="all", caller="test", key="k", budget="1").batch
+    world.drain_until(lambda: client.get_batch(batch).settled == 2)
+    again = batches.rerun(batch, only="waiting", caller="operator", key="again")
+    for _ in range(3):
+        _a_minute_later(world)
+    rows = world.rows("SELECT payer, price FROM verifier.attempts")
+    of_old = sum(row.price for row in rows if row.payer == batch)
+    of_new = sum(row.price for row in rows if row.payer == again.submitted.batch)
+    assert of_old <= 1
+    assert of_new <= 1
+    assert sum(row.price for row in rows) == of_old + of_new
+
+
+def test_money_that_comes_back_late_lets_the_batch_go_on(
+    world: World, configure: Configure
+) -> None:
+    configure(price="0.5")
+    world.people(4)
+    batch = client.submit(selection="all", caller="test", key="k", budget="0.5").batch
+    slow = Player(world.runtime)
+    slow.claim_due(Lane.CMCC, 4)
+    assert len(slow.flying) == 1
+    world.execute(
+        "UPDATE verifier.open_verifications SET lease_until = now() - interval '1 s'"
+        " WHERE state = 'claimed'"
+    )
+    sweep()
+    sweep()
+    assert world.one("SELECT paused_by FROM verifier.batches").paused_by == "budget"
+    slow.hear(0, Answer(Outcome.NOT_SENT, "REFUSED", Billed.NO))
+    slow.record()
+    for _ in range(3):
+        _a_minute_later(world)
+    assert client.get_batch(batch).settled == 1
+    assert spent(world, f"batch:{batch}") == Decimal("0.5")
+
+
+def test_a_batch_is_not_resumed_with_less_than_it_spent(world: World, configure: Configure) -> None:
+    configure(price="0.5")
+    world.people(4)
+    batch = client.submit(selection="all", caller="test", key="k", budget="1").batch
+    world.drain_until(lambda: client.get_batch(batch).settled == 2)
+    for budget in (None, Decimal(1), Decimal("0.5")):
+        with pytest.raises(UsageError, match="it would stop at once"):
+            batches.resume(batch, budget)
+    assert world.one("SELECT budget FROM verifier.batches").budget == 1

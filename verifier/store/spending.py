@@ -151,24 +151,37 @@ def count_month(connection: Connection, zone: ZoneInfo) -> None:
     now: datetime = connection.execute(text("SELECT verifier.verifier_now()")).scalar_one()
     begun = now.astimezone(zone).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     scope = month_scope(now, zone)
+    asked = {"scope": scope, "begun": begun}
+    counted = text("SELECT FROM verifier.spending WHERE scope = :scope AND counted")
+    if connection.execute(counted, asked).first() is not None:
+        return
+    # Calls under way are counted, so that they give back too. Before the month's row is locked, as
+    # everywhere; what is begun meanwhile without a budget is not counted.
+    connection.execute(
+        text("""
+            UPDATE verifier.attempts SET charged = true
+             WHERE started_at >= :begun AND state IN ('started', 'lost') AND NOT charged
+        """),
+        asked,
+    )
     connection.execute(
         text("""
             INSERT INTO verifier.spending (scope, counted) VALUES (:scope, false)
             ON CONFLICT DO NOTHING
         """),
-        {"scope": scope},
+        asked,
     )
-    # Locked by a statement of its own, so that the sum below sees what was charged until then.
     _lock(connection, [scope])
+    # A statement of its own, so that it sees what was charged and answered until the lock was had.
     connection.execute(
         text("""
             UPDATE verifier.spending SET counted = true, amount = coalesce((
                    SELECT sum(price) FROM verifier.attempts
-                    WHERE started_at >= :begun AND (state IN ('started', 'lost')
+                    WHERE started_at >= :begun AND (state IN ('started', 'lost') AND charged
                           OR (state = 'completed' AND billed <> 'no'))), 0)
              WHERE scope = :scope AND NOT counted
         """),
-        {"scope": scope, "begun": begun},
+        asked,
     )
 
 

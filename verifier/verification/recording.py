@@ -110,6 +110,7 @@ def _write(
         job, answer = item.job, item.answer
         if isinstance(answer, NotCalled):
             continue
+        carrier = answer.carrier if answer.fact is Fact.CARRIER else None
         answers.setdefault(job.provider, []).append(item)
         written.attempts.append(
             records.CompletedAttempt(
@@ -125,10 +126,9 @@ def _write(
                 http_status=answer.http_status,
                 milliseconds=item.milliseconds,
                 fact=answer.fact,
-                carrier=answer.carrier if answer.fact is Fact.CARRIER else None,
+                carrier=carrier,
             )
         )
-        carrier = answer.carrier if answer.fact is Fact.CARRIER else None
         past = extend(
             job.past,
             Past(
@@ -146,7 +146,16 @@ def _write(
         )
         answered = {p.provider for p in past if p.is_verdict}
         has_raw_name = job.sealed.name_raw is not None
-        verdict = decide(past, of_lane - answered, now, zone, has_raw_name, job.possible, job.lane)
+        verdict = decide(
+            past,
+            of_lane - answered,
+            now,
+            zone,
+            has_raw_name,
+            job.possible,
+            job.lane,
+            reached,
+        )
         _add(written, job, job.attempt_id, past, verdict, carrier)
     counts.called += len(written.attempts)
     _step_breakers(connection, answers, now_standing)
@@ -213,7 +222,9 @@ def _step_breakers(
             if isinstance(item.answer, NotCalled):
                 continue
             # One that refuses our parameters, and nothing else, is no use, whoever is to blame.
-            works = item.answer.works or not item.answer.outcome.is_answer
+            # But a check is an API of its own: what it refuses must not stop verifications.
+            answered = item.answer.outcome.is_answer and item.job.check is not None
+            works = item.answer.works or answered or not item.answer.outcome.is_answer
             outcomes[item.answer.outcome if works else Outcome.PROVIDER_ERROR] += 1
             retry_after = max(item.answer.retry_after or 0.0, retry_after or 0.0) or None
         last = now_standing.breakers.get(name) if now_standing else None

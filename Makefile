@@ -32,7 +32,7 @@ demo: local
 	@$(BIN)/verifier demo
 
 test: check
-	@$(BIN)/python -m pytest -n 4 --dist worksteal
+	@$(BIN)/python -m pytest -n 6 --dist worksteal
 
 test-fast: dev
 	@$(BIN)/python -m pytest -m 'not slow and not servers' --hypothesis-profile=fast -n 3 --dist worksteal \

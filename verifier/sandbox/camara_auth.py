@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
+import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from verifier.sandbox.knobs import Knobs
@@ -147,8 +148,6 @@ class AuthorizationServer:
 
     def _verified(self, received: Received, assertion: str, stale: str) -> dict[str, Any]:
         """The claims of an assertion. ``stale``: the code for one that is not valid now."""
-        import jwt  # an extra of its own: the sandbox's other vendors do without
-
         unknown = OAuthError("invalid_client", 401)
         try:
             claims = jwt.decode(

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import text
 
 from tests.cli.conftest import PROVIDERS, Cli
 from verifier.sandbox.server import SandboxServer
+from verifier.store import clock, holding
 from verifier.store.engine import transaction
+from verifier.store.spending import month_scope
 
 Files = Callable[..., Path]
 
@@ -204,3 +207,23 @@ def test_a_probe_costs_nothing_and_says_what_came_back(
     assert (away.json["outcome"], away.json["detail"]) == ("NOT_SENT", "REFUSED")
     assert json.dumps(away.json).isascii()
     assert anywhere("provider", "probe", "nobody").code == 3
+
+
+@pytest.mark.parametrize(("spent", "verdict"), [(10, "ok"), (95, "warn")])
+def test_doctor_says_what_is_left_of_the_month_and_who_stopped_for_money(
+    cli: Cli, providers: Path, users_file: Files, spent: int, verdict: str
+) -> None:
+    providers.write_text(PRICED + "\n[budget]\nper_month = 100\n", "utf-8")
+    cli("user", "import", users_file(2)).ok()
+    batch = cli("verify", "submit", "--all", "--budget", "1", "--json").ok().json["batch"]
+    with transaction() as connection:
+        now = clock.now(connection)
+        connection.execute(
+            text("INSERT INTO verifier.spending (scope, amount) VALUES (:scope, :amount)"),
+            {"scope": month_scope(now, ZoneInfo("Asia/Shanghai")), "amount": spent},
+        )
+        holding.pause(connection, batch, by="budget", reason="its budget of 1 CNY is used up")
+    checks = {c["name"]: c for c in cli("doctor", "--json").json["checks"]}
+    assert checks["month's budget"]["verdict"] == verdict
+    assert f"{spent}.00 of 100.00 CNY" in checks["month's budget"]["found"]
+    assert checks["batches' budgets"]["found"] == f"1 stopped at theirs: {batch}"

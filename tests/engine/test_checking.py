@@ -254,3 +254,12 @@ def test_in_a_divided_lane_only_those_of_who_is_away_go_elsewhere(ticket: int) -
     assert _first(SHARES, ticket) == first
     away = [Choice(c.name, 0, c.name != "a", weight=c.weight) for c in SHARES]
     assert _first(away, ticket) == first or first == "a"
+
+
+def test_a_mismatch_of_a_provider_that_is_gone_still_owes_its_check() -> None:
+    there = {Check.STATUS: [Choice("c", 0, available=True)]}
+    gone = route(Lane.CUCC, joined(MISMATCH), [], 3, possible=STATUS, checkers=there)
+    assert gone == Ask("c", check=Check.STATUS)
+    alive = joined(MISMATCH, checked(Check.STATUS, Fact.ACTIVE))
+    settled = route(Lane.CUCC, alive, [], 3, possible=STATUS, checkers=there)
+    assert settled == Settle("MISMATCHED", "NAME", "a")

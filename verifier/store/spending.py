@@ -232,6 +232,19 @@ def solvent_batches(connection: Connection) -> list[int]:
     )
 
 
+def paused_batches(connection: Connection) -> list[int]:
+    """Batches that stopped at their budget."""
+    return list(
+        connection.scalars(
+            text("""
+                SELECT id FROM verifier.batches
+                 WHERE paused_at IS NOT NULL AND paused_by = 'budget' AND state <> 'done'
+                 ORDER BY id
+            """)
+        )
+    )
+
+
 def forget_done(connection: Connection, days: int) -> int:
     """Remove what batches that are done for two days have spent, and months older than ``days``:
     the attempts keep what they cost. Returns how many rows."""

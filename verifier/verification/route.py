@@ -84,7 +84,8 @@ def route(
             return NoneAvailable(None, "no_provider")
         known = settle_known(past)  # by a provider of the lane it was taken for before
         if known is not None:
-            return known
+            check = owed(past, possible)
+            return known if check is None else _ask_check(check, past, checkers.get(check, ()))
         return Settle(str(Outcome.UNSUPPORTED_NUMBER), unsupported_detail(lane), None)
     mismatched = last_result(past)
     if mismatched is not None and wants_raw_name(past, has_raw_name):

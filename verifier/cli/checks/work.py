@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row
 
-from verifier.cli import talk
+from verifier.cli import costs, talk
 from verifier.cli.checks.check import Check, fail, ok, warn
 from verifier.cli.webhookview import NOT_READ, READ_IT, read_endpoints
 from verifier.cli.workers_seen import FRESH_SECONDS, fresh_queues
-from verifier.config import config
+from verifier.config import Config, config
 from verifier.doorbell import QUEUES
 from verifier.events import CELERY
-from verifier.store import gateways, operations, overview, providers, waiting
+from verifier.store import (
+    clock,
+    gateways,
+    operations,
+    overview,
+    providers,
+    spending,
+    waiting,
+)
+
+#: The part of the month's budget from which there is a warning.
+_NEARLY_SPENT: Final = Decimal("0.9")
 
 
 def work_checks(connection: Connection) -> Iterator[Check]:
@@ -27,6 +39,7 @@ def work_checks(connection: Connection) -> Iterator[Check]:
     yield from _standing("provider", {n: row for n, row in own.items() if n in current.providers})
     told = gateways.get_all(connection)
     yield from _standing("gateway", {n: row for n, row in told.items() if n in current.gateways})
+    yield from _budgets(connection, current)
     yield _global_stop(connection)
 
 
@@ -125,6 +138,32 @@ def _standing(kind: str, rows: Mapping[str, Row[Any]]) -> Iterator[Check]:
             )
         else:
             yield ok(title, "in use")
+
+
+def _budgets(connection: Connection, current: Config) -> Iterator[Check]:
+    paused = spending.paused_batches(connection)
+    if paused:
+        named = ", ".join(map(str, paused[:3])) + (" and others" if len(paused) > 3 else "")
+        yield warn(
+            "batches' budgets",
+            f"{len(paused):,} stopped at theirs: {named}",
+            "`verifier batch resume BATCH --budget AMOUNT` lets one go on.",
+        )
+    limit = current.budget.per_month
+    if limit is None:
+        return
+    scope = spending.month_scope(clock.now(connection), current.zone)
+    used = spending.spent(connection, [scope]).get(scope, Decimal(0))
+    of_all = f"of {costs.amount(limit)} {current.budget.currency}"
+    found = f"{costs.amount(used)} {of_all} spent or under way"
+    if used < limit * _NEARLY_SPENT:
+        yield ok("month's budget", found)
+    else:
+        yield warn(
+            "month's budget",
+            f"{found}: calls that no longer fit wait for the next month",
+            "Raise [budget] per_month and restart the workers, if more may be spent.",
+        )
 
 
 def _global_stop(connection: Connection) -> Check:

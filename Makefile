@@ -31,8 +31,12 @@ quietly = out=$$($(1) 2>&1) || { printf '%s\n' "$$out"; echo "make: failed: $(1)
 demo: local
 	@$(BIN)/verifier demo
 
-test: check
-	@$(BIN)/python -m pytest -n 6 --dist worksteal
+# The checks run beside the tests, which wait more than they reckon.
+test: dev
+	@$(MAKE) check & checks=$$!; \
+	$(BIN)/python -m pytest -n 4 --dist worksteal; tests=$$?; \
+	wait $$checks || { echo 'make: the checks failed, see above' >&2; exit 1; }; \
+	exit $$tests
 
 test-fast: dev
 	@$(BIN)/python -m pytest -m 'not slow and not servers' --hypothesis-profile=fast -n 3 --dist worksteal \

@@ -12,7 +12,7 @@ import contextlib
 import random
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Self
 
 HOST: Final = "127.0.0.1"
@@ -73,7 +73,10 @@ class CommitCutter:
         self._stopped = asyncio.Event()
         running: set[asyncio.Task[None]] = set()
 
+        accepted: list[asyncio.StreamWriter] = []
+
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            accepted.append(writer)
             task = asyncio.create_task(self._connection(reader, writer))
             running.add(task)
             task.add_done_callback(running.discard)
@@ -86,6 +89,7 @@ class CommitCutter:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        await _close(accepted)  # also those whose task was cancelled before it began
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         ends = [writer]
@@ -106,10 +110,7 @@ class CommitCutter:
         except OSError:
             return  # PostgreSQL is away: the client sees its connection end
         finally:
-            for end in ends:
-                end.close()
-                with contextlib.suppress(OSError):
-                    await end.wait_closed()
+            await _close(ends)
 
     async def _from_client(
         self,
@@ -134,6 +135,14 @@ class CommitCutter:
             return False
         self._left -= 1
         return True
+
+
+async def _close(ends: Sequence[asyncio.StreamWriter]) -> None:
+    for end in ends:  # all, before the first wait: it may be cancelled
+        end.close()
+    for end in ends:
+        with contextlib.suppress(OSError):
+            await end.wait_closed()
 
 
 async def _from_server(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
-import time_machine
 from alibabacloud_cloudauth20190307.client import (  # type: ignore[import-untyped]
     Client as CloudauthClient,
 )
@@ -19,8 +17,6 @@ from alibabacloud_tea_openapi.utils_models import Config
 from darabonba.request import DaraRequest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request
-
-from verifier.carriers.base import Answer
 
 PRODUCTS = {"cloudauth": CloudauthClient, "dytns": DytnsClient}
 
@@ -77,21 +73,3 @@ def assert_signed_and_named_like(ours: Request, theirs: Request) -> None:
     for name in ("x-acs-action", "x-acs-version", "accept"):
         assert ours.headers[name] == theirs.headers[name]
     assert ours.headers["Authorization"] == signature_of(ours)
-
-
-def with_a_clock_off_by(seconds: float, ask: Callable[[Callable[[], bool]], Answer]) -> Answer:
-    """``ask`` is given a ``before_send``: it signs by a wrong clock, and what it sends is received
-    by a right one."""
-    wrong = time_machine.travel(time.time() + seconds, tick=True)
-    started = [wrong]
-    wrong.start()
-
-    def put_right() -> bool:
-        while started:
-            started.pop().stop()
-        return True
-
-    try:
-        return ask(put_right)
-    finally:
-        put_right()

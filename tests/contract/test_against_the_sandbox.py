@@ -13,7 +13,6 @@ import pytest
 from tests.contract.cases.common import PERSON, TOKEN
 from tests.contract.cases.gateways import GATEWAYS
 from tests.contract.cases.tencent import TENCENT_ACTIONS
-from verifier.carriers.aliyun_cloudauth import AliyunCloudauth
 from verifier.carriers.base import Answer
 from verifier.carriers.tencent import Tencent
 from verifier.gateways.aliyun_sms import AliyunSms
@@ -108,13 +107,6 @@ def test_another_name_is_a_mismatch_told_apart_in_the_detailed_mode(
     assert ask(True).detail == "NAME"
 
 
-def test_wrong_credentials_are_the_operators(sandbox: SandboxServer, transport: Transport) -> None:
-    sandbox.credentials = {**sandbox.credentials, "tencent_secret_key": "wrong"}
-    provider = _tencent(sandbox, transport, "PhoneVerification", detailed=False)
-    answered = provider.verify(PERSON, "attempt-1", Deadline.after(5))
-    assert answered.outcome is Outcome.AUTH_CONFIG
-
-
 def test_a_push_sent_twice_with_one_cid_is_delivered_once(
     sandbox: SandboxServer, push: JPush
 ) -> None:
@@ -169,34 +161,3 @@ def test_an_unanswered_sms_is_settled_by_asking(
     found = sms.reconcile("out-1", PERSON.phone, today, Deadline.after(5))
     assert found is not None
     assert found.delivery is (Delivery.ACCEPTED if processed else Delivery.REJECTED)
-
-
-def test_two_vendors_agree_about_a_person_unless_one_is_told_otherwise(
-    sandbox: SandboxServer, transport: Transport
-) -> None:
-    credentials = sandbox.credentials
-    alibaba = AliyunCloudauth(
-        name="aliyun",
-        lanes=frozenset({Lane.CMCC}),
-        checks=frozenset(),
-        action="Mobile3MetaDetailVerify",
-        endpoint=sandbox.url,
-        key_id=credentials["aliyun_key_id"],
-        key_secret=credentials["aliyun_key_secret"],
-        transport=transport,
-        mask="normal",
-    )
-    both = (_tencent(sandbox, transport, "PhoneVerification", detailed=True), alibaba)
-
-    def say() -> list[tuple[Outcome, str | None]]:
-        answers = [provider.verify(PERSON, "a", Deadline.after(5)) for provider in both]
-        return [(answer.outcome, answer.detail) for answer in answers]
-
-    assert say() == [(Outcome.MATCHED, None)] * 2
-    stranger = RegisterEntry(PERSON.phone, "李大伟", PERSON.id_number, Lane.CMCC)
-    sandbox.client.put(stranger, vendor="cloudauth")
-    assert say() == [(Outcome.MATCHED, None), (Outcome.MISMATCHED, "NAME")]
-    sandbox.client.reload()
-    assert say() == [(Outcome.MATCHED, None)] * 2
-    with pytest.raises(ValueError, match="vendor must be one of"):
-        sandbox.client.put(stranger, vendor="nobody")

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import pytest
 
-from tests.contract.alibaba import with_a_clock_off_by
 from tests.contract.cases.aliyun import CLOUDAUTH_ACTIONS
 from tests.contract.cases.common import PERSON
 from verifier.carriers.aliyun_cloudauth import AliyunCloudauth
@@ -140,47 +139,3 @@ def test_the_probe_works_and_costs_nothing(
     assert [call["billed"] for call in sandbox.client.call_log()] == [False]
     wrong = provider(sandbox, transport, key_secret="wrong").probe(Deadline.after(5))
     assert (wrong.works, wrong.answer.outcome) == (False, Outcome.AUTH_CONFIG)
-
-
-@pytest.mark.parametrize("seconds", [-1000, 1000])
-def test_a_clock_that_is_wrong_is_the_operators(
-    seconds: float, sandbox: SandboxServer, transport: Transport
-) -> None:
-    asked = provider(sandbox, transport)
-    answered = with_a_clock_off_by(
-        seconds, lambda right: asked.verify(PERSON, "attempt-1", Deadline.after(5), right)
-    )
-    assert (answered.outcome, answered.code) == (Outcome.AUTH_CONFIG, "InvalidTimeStamp.Expired")
-    assert verify(asked).outcome is Outcome.MATCHED
-
-
-@pytest.mark.parametrize(
-    ("kind", "outcome", "billed"),
-    [
-        ("maintenance", Outcome.MAINTENANCE, Billed.NO),
-        ("auth", Outcome.AUTH_CONFIG, Billed.NO),
-        ("arrears", Outcome.ARREARS, Billed.NO),
-        ("unknown_code", Outcome.PROVIDER_ERROR, Billed.MAYBE),
-        ("http_error", Outcome.PROVIDER_ERROR, Billed.MAYBE),
-        ("garbage", Outcome.PROVIDER_ERROR, Billed.MAYBE),
-        ("reset", Outcome.TIMEOUT, Billed.MAYBE),
-        ("wrong_charset", Outcome.MATCHED, Billed.YES),
-    ],
-)
-def test_the_vendors_troubles_are_never_a_verdict(
-    kind: str, outcome: Outcome, billed: Billed, sandbox: SandboxServer, transport: Transport
-) -> None:
-    sandbox.client.fault("cloudauth", kind)
-    answered = verify(provider(sandbox, transport))
-    assert (answered.outcome, answered.billed) == (outcome, billed)
-    assert sandbox.client.calls_about(PERSON.phone)["billed"] == (billed is Billed.YES)
-
-
-def test_too_many_requests_a_second_are_rate_limited(
-    sandbox: SandboxServer, transport: Transport
-) -> None:
-    sandbox.client.settings(per_second={"cloudauth": 0.01})
-    asked = provider(sandbox, transport)
-    assert verify(asked).outcome is Outcome.MATCHED
-    limited = verify(asked)
-    assert (limited.outcome, limited.detail) == (Outcome.RATE_LIMITED, "ACCOUNT_QPS")

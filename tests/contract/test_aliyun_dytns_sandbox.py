@@ -10,11 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.contract.alibaba import with_a_clock_off_by
 from tests.contract.cases.common import PERSON
 from verifier.carriers.aliyun_dytns import Mask, Settings
 from verifier.carriers.base import Answer, Number, Person, Provider
-from verifier.carriers.tencent import Tencent
 from verifier.outcomes import Billed, Check, Fact, Lane, Outcome
 from verifier.sandbox.register import RegisterEntry
 from verifier.sandbox.server import SandboxServer
@@ -110,21 +108,6 @@ def test_a_dead_unicom_number_is_a_mismatch_that_only_its_status_explains(
     assert (checked.fact, checked.carrier) == (Fact.NOT_IN_NETWORK, carrier)
 
 
-def test_two_vendors_agree_about_a_person(sandbox: SandboxServer, transport: Transport) -> None:
-    tencent = Tencent(
-        name="tencent",
-        lanes=frozenset(Lane),
-        action="PhoneVerification",
-        endpoint=sandbox.url,
-        secret_id=sandbox.credentials["tencent_secret_id"],
-        secret_key=sandbox.credentials["tencent_secret_key"],
-        transport=transport,
-    )
-    asked = provider(sandbox, transport)
-    for person in (PERSON, replace(PERSON, name="李大伟"), replace(PERSON, phone="13900139000")):
-        assert verify(asked, person).outcome is verify(tencent, person).outcome
-
-
 def test_checks_tell_the_registers_facts(sandbox: SandboxServer, transport: Transport) -> None:
     asked = provider(sandbox, transport)
     entry = replace(CUSTOMER, carrier=Lane.CUCC, status="suspended", since="2020-06-01")
@@ -190,47 +173,3 @@ def test_a_check_may_have_an_authorization_code_of_its_own(
     assert checked.fact is Fact.ACTIVE
     checked = asked.check(Check.CARRIER, Number(PERSON.phone), "a", Deadline.after(5))
     assert checked.outcome is Outcome.AUTH_CONFIG
-
-
-@pytest.mark.parametrize("seconds", [-1000, 1000])
-def test_a_clock_that_is_wrong_is_the_operators(
-    seconds: float, sandbox: SandboxServer, transport: Transport
-) -> None:
-    asked = provider(sandbox, transport)
-    answered = with_a_clock_off_by(
-        seconds, lambda right: asked.verify(PERSON, "attempt-1", Deadline.after(5), right)
-    )
-    assert (answered.outcome, answered.code) == (Outcome.AUTH_CONFIG, "InvalidTimeStamp.Expired")
-    assert verify(asked).outcome is Outcome.MATCHED
-
-
-@pytest.mark.parametrize(
-    ("kind", "outcome", "billed"),
-    [
-        ("maintenance", Outcome.MAINTENANCE, Billed.NO),
-        ("auth", Outcome.AUTH_CONFIG, Billed.NO),
-        ("arrears", Outcome.ARREARS, Billed.NO),
-        ("unknown_code", Outcome.PROVIDER_ERROR, Billed.MAYBE),
-        ("http_error", Outcome.PROVIDER_ERROR, Billed.MAYBE),
-        ("garbage", Outcome.PROVIDER_ERROR, Billed.MAYBE),
-        ("reset", Outcome.TIMEOUT, Billed.MAYBE),
-        ("wrong_charset", Outcome.MATCHED, Billed.YES),
-    ],
-)
-def test_the_vendors_troubles_are_never_a_verdict(
-    kind: str, outcome: Outcome, billed: Billed, sandbox: SandboxServer, transport: Transport
-) -> None:
-    sandbox.client.fault("dytns", kind)
-    answered = verify(provider(sandbox, transport))
-    assert (answered.outcome, answered.billed) == (outcome, billed)
-    assert sandbox.client.calls_about(PERSON.phone)["billed"] == (billed is Billed.YES)
-
-
-def test_too_many_requests_a_second_are_rate_limited(
-    sandbox: SandboxServer, transport: Transport
-) -> None:
-    sandbox.client.settings(per_second={"dytns": 0.01})
-    asked = provider(sandbox, transport)
-    assert verify(asked).outcome is Outcome.MATCHED
-    limited = verify(asked)
-    assert (limited.outcome, limited.detail) == (Outcome.RATE_LIMITED, "ACCOUNT_QPS")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, timedelta
@@ -12,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import time_machine
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.contract.cases.common import PERSON
 from tests.contract.cases.tencent import TENCENT_ACTIONS, tencent_private_key
+from tests.contract.clocks import a_clock_off_by
 from verifier.carriers.base import Answer, Number, Provider
 from verifier.carriers.tencent import Settings
 from verifier.outcomes import Billed, Check, Fact, Lane, Outcome
@@ -192,22 +189,13 @@ def test_a_wrong_key_of_ours_is_the_operators(
     [(-310, Outcome.AUTH_CONFIG), (310, Outcome.AUTH_CONFIG), (-280, Outcome.CHECKED)],
 )
 def test_a_clock_that_is_off_by_more_than_five_minutes_is_the_operators(
-    seconds: int, outcome: Outcome, tmp_path: Path, build: Build
+    seconds: int, outcome: Outcome, build: Build, transport: Transport
 ) -> None:
-    """The vendor is a process of its own here, so that only this side's clock is off."""
-    command = [sys.executable, "-m", "verifier.sandbox", "serve", "--state"]
-    with subprocess.Popen(
-        [*command, str(tmp_path / "vendor")], stdout=subprocess.PIPE, text=True
-    ) as vendor:
-        assert vendor.stdout is not None
-        url = vendor.stdout.readline().split()[-1]
-        for name in ("tencent_secret_id", "tencent_secret_key"):
-            secret = (tmp_path / "vendor" / name).read_text()
-            (tmp_path / "sandbox" / name).write_text(secret)
-        with time_machine.travel(time.time() + seconds, tick=True):
-            answered = _check(build(endpoint=url), Check.STATUS)
-        vendor.terminate()
-    assert (answered.outcome, answered.billed) == (outcome, Billed.NO)
+    provider = build()
+    with a_clock_off_by(seconds, transport):
+        answered = _check(provider, Check.STATUS)
+    assert answered.outcome is outcome
+    assert (answered.billed is Billed.NO) is (outcome is Outcome.AUTH_CONFIG)
     expired = answered.code == "AuthFailure.SignatureExpire"
     assert expired is (outcome is Outcome.AUTH_CONFIG)
 

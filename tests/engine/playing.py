@@ -136,24 +136,69 @@ def _spoken_of(item: Called | Uncalled) -> Sequence[int]:
 
 _DAY: Final = "CAST(a.started_at AT TIME ZONE 'Asia/Shanghai' AS date)"
 
+_MAY_COST: Final = """(a.state IN ('started', 'lost')
+    OR (a.state = 'completed' AND a.billed <> 'no'))"""
+
+#: That the attempt ``a`` says what the row {0} ended with: by its result, or by what it found out
+#: about the number.
+_SAYS: Final = """(
+    (a.purpose = 'verify' AND a.outcome = {0}.outcome AND {0}.detail IS DISTINCT FROM 'RECYCLED')
+    OR ({0}.outcome = 'NUMBER_INACTIVE' AND a.purpose = 'status'
+        AND a.fact IN ('CANCELLED', 'NOT_IN_NETWORK') AND {0}.detail = a.fact)
+    OR ({0}.detail = 'RECYCLED' AND a.purpose = 'recycled' AND a.fact = 'CHANGED_HANDS')
+    OR ({0}.outcome = 'UNSUPPORTED_NUMBER' AND a.purpose = 'carrier' AND a.carrier IS NOT NULL))"""
+
 #: Law → a query for what breaks it. Each must find nothing, whatever has happened before.
 LAWS: Final = {
     "one verdict a verification": """
         SELECT id FROM verifier.verifications GROUP BY id HAVING count(*) > 1
         UNION ALL SELECT id FROM verifier.verifications JOIN verifier.open_verifications USING (id)
     """,
-    "only what a provider said about the present data settles a user": """
+    "only what a provider said about the present data settles a user": f"""
         SELECT u.id FROM verifier.users u WHERE u.outcome IS NOT NULL AND (
                (u.outcome = 'INVALID_INPUT' AND u.detail = 'PARAM') OR NOT EXISTS (
                SELECT FROM verifier.attempts a WHERE a.user_id = u.id AND a.state = 'completed'
-                  AND a.data_version = u.version AND a.outcome = u.outcome))
-    """,
-    "a verification ends with what was said to it": """
+                  AND a.data_version = u.version AND {_SAYS.format("u")}))
+    """,  # noqa: S608 - constants only
+    "a verification ends with what was said to it": f"""
         SELECT v.id FROM verifier.verifications v
          WHERE v.outcome NOT IN ('UNRESOLVED', 'CANCELLED') AND NOT EXISTS (
                SELECT FROM verifier.attempts a WHERE a.verification_id = v.id
-                  AND a.data_version = v.data_version AND a.outcome = v.outcome)
+                  AND a.data_version = v.data_version AND {_SAYS.format("v")})
+    """,  # noqa: S608 - constants only
+    "the account of a month is what its calls may cost": f"""
+        SELECT coalesce(m.scope, c.scope) IS NULL FROM (
+               SELECT 'month:' || to_char(a.started_at AT TIME ZONE 'Asia/Shanghai', 'YYYY-MM')
+                      AS scope, sum(a.price) AS amount
+                 FROM verifier.attempts a WHERE {_MAY_COST} AND a.price IS NOT NULL GROUP BY 1) c
+          FULL JOIN (SELECT * FROM verifier.spending
+                      WHERE starts_with(scope, 'month:')) m USING (scope)
+         WHERE coalesce(m.amount, 0) <> coalesce(c.amount, 0)
+    """,  # noqa: S608 - constants only
+    "the account of a batch is what the calls it pays for may cost": f"""
+        SELECT coalesce(b.scope, c.scope) IS NULL FROM (
+               SELECT 'batch:' || a.payer AS scope, sum(a.price) AS amount
+                 FROM verifier.attempts a
+                WHERE {_MAY_COST} AND a.price IS NOT NULL AND a.payer IS NOT NULL GROUP BY 1) c
+          FULL JOIN (SELECT * FROM verifier.spending
+                      WHERE starts_with(scope, 'batch:')) b USING (scope)
+         WHERE coalesce(b.amount, 0) <> coalesce(c.amount, 0)
+    """,  # noqa: S608 - constants only
+    "no batch passes its budget": """
+        SELECT b.id FROM verifier.batches b JOIN verifier.spending s ON s.scope = 'batch:' || b.id
+         WHERE s.amount > b.budget
     """,
+    "only a batch with a budget is a payer": """
+        SELECT o.id FROM verifier.open_verifications o JOIN verifier.batches b ON b.id = o.payer
+         WHERE b.budget IS NULL
+    """,
+    "every check that may have been made has used its cap": f"""
+        SELECT c.used IS NULL FROM (
+               SELECT a.purpose, {_DAY} AS day, count(*) AS number FROM verifier.attempts a
+                WHERE a.purpose <> 'verify' AND a.state <> 'released' GROUP BY 1, 2) made
+          LEFT JOIN verifier.check_uses c ON c.check_name = made.purpose AND c.day = made.day
+         WHERE made.number > coalesce(c.used, 0)
+    """,  # noqa: S608 - constants only
     "at most two calls that cost money a person and day": f"""
         SELECT min(a.id) FROM verifier.attempts a JOIN verifier.users u ON u.id = a.user_id
          WHERE a.purpose = 'verify' AND (a.state IN ('started', 'lost')
@@ -215,8 +260,9 @@ LAWS: Final = {
 #: Calls that spent one of the day's attempts, by verification, data version and day.
 SPENT: Final = f"""
     SELECT a.verification_id AS id, count(*) AS spent FROM verifier.attempts a
-     WHERE a.state IN ('started', 'lost') OR a.outcome IN ('PROVIDER_ERROR', 'TIMEOUT')
-        OR (a.outcome = 'INVALID_INPUT' AND a.detail = 'PARAM')
+     WHERE a.purpose = 'verify'
+       AND (a.state IN ('started', 'lost') OR a.outcome IN ('PROVIDER_ERROR', 'TIMEOUT')
+            OR (a.outcome = 'INVALID_INPUT' AND a.detail = 'PARAM'))
      GROUP BY a.verification_id, a.data_version, {_DAY} HAVING count(*) > 4
 """  # noqa: S608 - constants only
 

@@ -428,3 +428,26 @@ def test_checks_refused_for_what_was_asked_do_not_close_the_provider(world: Worl
         player.hear(0, Answer(Outcome.INVALID_INPUT, "PARAM", Billed.NO))
     player.record()
     assert {row.state for row in world.rows("SELECT state FROM verifier.providers")} == {"closed"}
+
+
+def test_a_check_that_no_month_pays_for_waits_also_when_the_lanes_last_provider_is_gone(
+    world: World, configure: Callable[[str], None]
+) -> None:
+    configure("[budget]\nper_month = 0.55\n")
+    (person,) = world.people(1, lane=Lane.CUCC)
+    client.submit(selection="all", caller="test", key="k")
+    assert _step(Player(world.runtime), Lane.CUCC, MISMATCH) is None
+    path = Path(os.environ["VERIFIER_CONFIG"])
+    text = path.read_text("utf-8").replace('["cmcc", "cucc", "ctcc"]', '["cmcc", "ctcc"]')
+    path.write_text(text, "utf-8")
+    forget()
+    player = Player(world.runtime)
+    player.claim_due(Lane.CUCC, 1)
+    player.record()
+    assert player.flying == []
+    assert client.get(person.reference).reason == "budget"
+    path.write_text(text.replace("0.55", "5"), "utf-8")
+    forget()
+    world.later(seconds=61)
+    assert _step(Player(world.runtime), Lane.CUCC, _found(Fact.CANCELLED)) is Check.STATUS
+    assert client.get(person.reference).outcome == "NUMBER_INACTIVE"

@@ -9,6 +9,7 @@ providers answer and days pass, and then everything must end.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import time, timedelta
 from typing import Any, ClassVar, Final, Literal
@@ -60,13 +61,15 @@ class Interleavings(RuleBasedStateMachine):
     _world: ClassVar[World]
     _people: ClassVar[list[dict[str, str]]]
     _court: ClassVar[Court]
+    _lanes: ClassVar[tuple[Lane, ...]] = _LANES
+    _player: ClassVar[type[Player]] = Player
 
     def __init__(self) -> None:
         super().__init__()
         self._batches: list[int] = []
         self._overrides: dict[int, int] = {}
         self._reset()
-        self._workers = [Player(self._world.runtime) for _ in range(3)]
+        self._workers = [self._player(self._world.runtime) for _ in range(3)]
         self._known = self._users()
         self._spoken_of: frozenset[int] = frozenset()
 
@@ -75,6 +78,7 @@ class Interleavings(RuleBasedStateMachine):
             for table in (
                 *("batch_tallies", "batch_items", "batches", "open_verifications"),
                 *("verifications", "attempts", "billed_slots", "pacing", "lane_slots"),
+                *("spending", "check_uses"),
             ):
                 connection.exec_driver_sql(f"DELETE FROM verifier.{table}")  # noqa: S608
             for name in self._world.runtime.providers:
@@ -85,7 +89,7 @@ class Interleavings(RuleBasedStateMachine):
         client.put_users(self._people)
         self._world.execute(
             "UPDATE verifier.users SET version = 1, status = 'unverified', outcome = NULL, "
-            "detail = NULL, checked_at = NULL"
+            "detail = NULL, checked_at = NULL, matched_at = NULL, carrier_seen_at = NULL"
         )
 
     def _users(self) -> dict[int, tuple[Any, ...]]:
@@ -135,7 +139,10 @@ class Interleavings(RuleBasedStateMachine):
         elif what == "pause":
             whole.pause(batch, by="operator", reason=None)
         else:
-            whole.resume(batch)
+            self._resume(batch)
+
+    def _resume(self, batch: int) -> None:
+        whole.resume(batch)
 
     @precondition(lambda self: self._batches)
     @rule(place=_PLACES, only=st.sampled_from([None, "failed", "waiting"]))
@@ -287,7 +294,7 @@ class Interleavings(RuleBasedStateMachine):
             worker.die()
         self._end_leases()
         for batch in self._batches:
-            whole.resume(batch)
+            self._resume(batch)
         self.resume_providers()
         for _ in range(12):
             sweep()
@@ -295,7 +302,7 @@ class Interleavings(RuleBasedStateMachine):
                 "UPDATE verifier.open_verifications SET state = 'waiting', crashes = 0, "
                 "reason = 'new' WHERE state = 'quarantined'"
             )
-            while any(self._finish(lane) for lane in _LANES):
+            while any(self._finish(lane) for lane in self._lanes):
                 pass
             if not self._world.rows("SELECT FROM verifier.open_verifications"):
                 break
@@ -315,11 +322,11 @@ class Interleavings(RuleBasedStateMachine):
         return found
 
 
-@pytest.mark.timeout(120 + 10 * EXAMPLES)
-def test_every_interleaving_keeps_every_promise(world: World) -> None:
+def play(world: World, game: type[Interleavings], configure: Callable[[str], str]) -> None:
+    """Play ``game`` with the providers that ``configure`` makes of the configuration's text."""
     path = world.home.parent / "verifier.toml"
     text = path.read_text("utf-8").replace("lease_seconds = 12", "lease_seconds = 600")
-    path.write_text(text, "utf-8")
+    path.write_text(configure(text), "utf-8")
     forget()
     mine = [*world.people(3), *world.people(1, lane=Lane.CTCC)]
     rows = [{**as_row(person), "platform": "default"} for person in mine]
@@ -333,13 +340,13 @@ def test_every_interleaving_keeps_every_promise(world: World) -> None:
         suppress_health_check=list(HealthCheck),
     )
     with court() as sitting:
+        here = type("Here", (game,), {"_world": world, "_people": rows, "_court": sitting})
+        run_state_machine_as_test(here, settings=bounds)
 
-        class Here(Interleavings):
-            _world = world
-            _people = rows
-            _court = sitting
 
-        run_state_machine_as_test(Here, settings=bounds)
+@pytest.mark.timeout(120 + 10 * EXAMPLES)
+def test_every_interleaving_keeps_every_promise(world: World) -> None:
+    play(world, Interleavings, lambda text: text)
 
 
 # ---------------------------------------------------------------- by name

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, text
 
+from verifier.store import payers
 from verifier.store.batches import lock, tally_settled
 
 # A row is held when everybody who waits for it has paused: another running batch, or somebody who
@@ -44,7 +45,7 @@ def pause(connection: Connection, batch_id: int, *, by: str, reason: str | None)
         """),
         {"batch": batch_id, "by": by, "reason": reason},
     )
-    _hand_over(connection, batch_id)
+    payers.hand_over(connection, batch_id)
     return connection.execute(_OF_BATCH, {"batch": batch_id}).rowcount
 
 
@@ -62,7 +63,7 @@ def resume(connection: Connection, batch_id: int, budget: Decimal | None = None)
         {"batch": batch_id, "budget": budget},
     )
     if budget is not None:
-        _begin_to_pay(connection, batch_id)
+        payers.begin_to_pay(connection, batch_id)
     connection.execute(
         text("""
             WITH mine AS MATERIALIZED (
@@ -83,61 +84,6 @@ def resume(connection: Connection, batch_id: int, budget: Decimal | None = None)
         {"batch": str(batch_id)},
     )
     return released
-
-
-def _begin_to_pay(connection: Connection, batch_id: int) -> None:
-    """A batch that gets a budget now pays for what nobody pays for, unless a batch without a budget
-    wants it too; what its verifications have cost until now counts."""
-    taken = connection.execute(
-        text("""
-            WITH mine AS MATERIALIZED (
-              SELECT o.user_id FROM verifier.open_verifications o
-                JOIN verifier.batch_items i ON i.verification_id = o.id
-               WHERE i.batch_id = :batch AND o.payer IS NULL AND o.priority > 0 AND NOT EXISTS (
-                     SELECT FROM verifier.batch_items x JOIN verifier.batches b ON b.id = x.batch_id
-                      WHERE x.verification_id = o.id AND b.id <> :batch AND b.budget IS NULL
-                        AND b.cancelled_at IS NULL AND b.state <> 'done')
-               ORDER BY o.user_id FOR UPDATE OF o)
-            UPDATE verifier.open_verifications o SET payer = :batch
-              FROM mine WHERE o.user_id = mine.user_id
-        """),
-        {"batch": batch_id},
-    ).rowcount
-    if taken:
-        connection.execute(
-            text("""
-                INSERT INTO verifier.spending (scope, amount)
-                SELECT 'batch:' || CAST(:batch AS text), coalesce(sum(a.price), 0)
-                  FROM verifier.batch_items i
-                  JOIN verifier.attempts a ON a.verification_id = i.verification_id
-                 WHERE i.batch_id = CAST(:batch AS bigint) AND (a.state IN ('started', 'lost')
-                       OR (a.state = 'completed' AND a.billed <> 'no'))
-                ON CONFLICT (scope) DO NOTHING
-            """),
-            {"batch": str(batch_id)},
-        )
-
-
-def _hand_over(connection: Connection, batch_id: int) -> None:
-    """What this batch paid for and another running one wants is paid by that one from now on."""
-    connection.execute(
-        text("""
-            WITH mine AS MATERIALIZED (
-              SELECT o.user_id, o.id FROM verifier.open_verifications o
-               WHERE o.payer = :batch ORDER BY o.user_id FOR UPDATE OF o
-            ), next AS (
-              SELECT m.user_id,
-                     (array_agg(CASE WHEN b.budget IS NOT NULL THEN b.id END
-                                ORDER BY b.budget IS NOT NULL, b.id))[1] AS payer
-                FROM mine m JOIN verifier.batch_items x ON x.verification_id = m.id
-                JOIN verifier.batches b ON b.id = x.batch_id AND b.id <> :batch
-                     AND b.paused_at IS NULL AND b.cancelled_at IS NULL AND b.state <> 'done'
-               GROUP BY m.user_id)
-            UPDATE verifier.open_verifications o SET payer = n.payer
-              FROM next n WHERE o.user_id = n.user_id
-        """),
-        {"batch": batch_id},
-    )
 
 
 def paused(connection: Connection, limit: int = 3) -> Sequence[Row[Any]]:
@@ -161,7 +107,7 @@ def mark_cancelled(connection: Connection, batch_id: int) -> None:
         """),
         {"batch": batch_id},
     )
-    _hand_over(connection, batch_id)
+    payers.hand_over(connection, batch_id)
 
 
 def cancelled_unfinished(connection: Connection) -> list[int]:

@@ -159,8 +159,12 @@ def count_month(connection: Connection, zone: ZoneInfo) -> None:
     # everywhere; what is begun meanwhile without a budget is not counted.
     connection.execute(
         text("""
-            UPDATE verifier.attempts SET charged = true
-             WHERE started_at >= :begun AND state IN ('started', 'lost') AND NOT charged
+            WITH under_way AS MATERIALIZED (
+              SELECT id, started_at FROM verifier.attempts
+               WHERE started_at >= :begun AND state IN ('started', 'lost') AND NOT charged
+               ORDER BY id FOR NO KEY UPDATE)
+            UPDATE verifier.attempts a SET charged = true
+              FROM under_way u WHERE a.id = u.id AND a.started_at = u.started_at
         """),
         asked,
     )

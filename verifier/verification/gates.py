@@ -193,11 +193,11 @@ class Gates:
         if month in budgets:
             spent = spending.spent(self._connection, [month])[month]
             lane = Lane(refused[0].candidate.row.lane)
-            cheapest = min(
+            prices = [
                 price_of(self._runtime, Ask(name), self._share)
                 for name in self._runtime.names_for(lane)
-            )
-            if spent + cheapest > budgets[month]:
+            ]  # none, when the lane's last provider is gone and its rows owe checks
+            if prices and spent + min(prices) > budgets[month]:
                 # Nobody's turn until the next month, or until somebody raises it: the lane waits,
                 # not a million rows.
                 passed.blocked = again

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.contract.cases.camara import AuthorizationServer
 from tests.transport.certificates import Certificates, make_certificates
 from verifier.transport import Transport
 
@@ -18,3 +19,9 @@ def transport(certificates: Certificates) -> Iterator[Transport]:
     made = Transport(threads=16, connect_timeout=1.0, ca_file=str(certificates.authority))
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def authorization_server() -> Iterator[None]:
+    with AuthorizationServer.running():
+        yield

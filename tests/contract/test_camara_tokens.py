@@ -18,6 +18,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from tests.contract.cases.common import PERSON
+from tests.contract.faults import FAULTS, SLACK, Fault
 from tests.transport.scripted import Peer, ScriptedServer, answer, eventually, refusing_url
 from verifier.carriers.base import Answer, Number
 from verifier.carriers.camara import Camara
@@ -322,11 +323,6 @@ def test_only_the_documented_401_is_asked_again(
 # ------------------------------------------------------------ the server is away
 
 
-def _hang(peer: Peer) -> None:
-    peer.read_request()
-    peer.hang()
-
-
 @pytest.mark.parametrize("flow", [ClientCredentials, JwtBearer])
 def test_an_authorization_server_out_of_reach_means_that_nothing_was_sent(
     flow: Callable[[Server], Tokens], operator: Operator, transport: Transport
@@ -337,16 +333,24 @@ def test_an_authorization_server_out_of_reach_means_that_nothing_was_sent(
     assert operator.bearers == []
 
 
+def _hang(peer: Peer) -> None:
+    peer.read_request()
+    peer.hang()
+
+
 @pytest.mark.parametrize("flow", [ClientCredentials, JwtBearer])
-def test_an_authorization_server_that_hangs_means_that_nothing_was_sent(
-    flow: Callable[[Server], Tokens], operator: Operator, transport: Transport
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_a_fault_of_the_authorization_server_means_that_nothing_was_sent(
+    fault: Fault, flow: Callable[[Server], Tokens], operator: Operator, transport: Transport
 ) -> None:
-    with ScriptedServer(_hang) as hanging:
-        server = Server(f"{hanging.url}token", "P", SIGNER, transport)
+    with ScriptedServer(fault.script) as faulty:
+        server = Server(f"{faulty.url}token", "P", SIGNER, transport)
         started = time.monotonic()
-        answered = verify(operator.provider(flow(server), transport), 0.5)
-        assert time.monotonic() - started < 1.5
-    assert answered == Answer(Outcome.NOT_SENT, "TOKEN_TIMEOUT")
+        answered = verify(operator.provider(flow(server), transport), fault.seconds)
+        assert time.monotonic() - started < fault.seconds + SLACK
+    detail = "TOKEN_BAD_REPLY" if fault.answered else "TOKEN_TIMEOUT"
+    assert (answered.outcome, answered.detail) == (Outcome.NOT_SENT, detail)
+    assert answered.billed is Billed.NO
     assert operator.bearers == []
 
 

@@ -11,6 +11,6 @@ PROVIDERS = [
     *tencent.CASES,
     *aliyun.CLOUDAUTH,
     *aliyun.DYTNS,
-    camara.CAMARA,
+    *camara.CASES,
     *generic.CASES,
 ]

@@ -1,12 +1,23 @@
-"""An operator that speaks CAMARA, without the tokens."""
+"""An operator that speaks CAMARA: with a token that is simply there, and with one that is asked for
+at an authorization server which always grants it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import ClassVar
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.contract.cases.common import ProviderCase
+from tests.transport.scripted import ScriptedServer, always, answer
 from verifier.carriers.base import Answer
 from verifier.carriers.camara import Camara
+from verifier.carriers.camara_auth import Signer
+from verifier.carriers.camara_tokens import ClientCredentials, Server, Tokens
 from verifier.outcomes import Check, Lane
 from verifier.transport import Transport
 
@@ -26,18 +37,46 @@ class StaticTokens:
         return False
 
 
-def camara(endpoint: str, transport: Transport) -> Camara:
+class AuthorizationServer:
+    """Grants the token of every request. It runs as long as the tests do."""
+
+    endpoint: ClassVar[str]
+    _KEY = ec.generate_private_key(ec.SECP256R1())
+    _GRANT: ClassVar = {
+        "access_token": "tests-secret-key",
+        "token_type": "Bearer",
+        "expires_in": 3600,
+    }
+
+    @classmethod
+    @contextmanager
+    def running(cls) -> Iterator[None]:
+        with ScriptedServer(always(answer(json.dumps(cls._GRANT).encode()))) as server:
+            cls.endpoint = server.endpoint
+            yield
+
+    @classmethod
+    def tokens(cls, transport: Transport) -> Tokens:
+        """A shared token, not yet asked for."""
+        pem = cls._KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        signer = Signer("tests-client", pem.decode(), "key-1")
+        return ClientCredentials(
+            Server(f"{cls.endpoint}/token", "FraudPreventionAndDetection", signer, transport)
+        )
+
+
+def camara(endpoint: str, transport: Transport, tokens: Tokens | None = None) -> Camara:
     return Camara(
         name="camara",
         lanes=frozenset(Lane),
         checks=frozenset({Check.STATUS, Check.RECYCLED}),
         endpoint=endpoint,
-        tokens=StaticTokens(),
+        tokens=tokens or StaticTokens(),
         transport=transport,
     )
 
 
-CAMARA = ProviderCase(
+_STATIC = ProviderCase(
     "camara.kyc-match",
     camara,
     json.dumps({"idDocumentMatch": "true", "nameMatch": "true"}).encode(),
@@ -48,3 +87,14 @@ CAMARA = ProviderCase(
     probed_status="404 Not Found",
     code=b'"true"',
 )
+
+CASES = [
+    _STATIC,
+    replace(
+        _STATIC,
+        name="camara.client-credentials",
+        build=lambda endpoint, transport: camara(
+            endpoint, transport, AuthorizationServer.tokens(transport)
+        ),
+    ),
+]

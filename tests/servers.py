@@ -124,8 +124,15 @@ def _keep(directory: Path) -> None:
 def cloned_database(servers: TestServers) -> Iterator[str]:
     """A new database with the product's schema in it, dropped at the end."""
     _ensure_template(servers)
+    with new_database(servers, _TEMPLATE) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def new_database(servers: TestServers, template: str = "template1") -> Iterator[str]:
+    """A copy of ``template``, dropped at the end."""
     name = f"test_{uuid.uuid4().hex}"
-    _administer(servers, "CREATE DATABASE {} TEMPLATE {}", name, _TEMPLATE)
+    _administer(servers, "CREATE DATABASE {} TEMPLATE {}", name, template)
     try:
         yield _url_of(servers, name)
     finally:

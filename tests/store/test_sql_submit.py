@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,17 @@ from psycopg2.extensions import connection as RawConnection
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from tests.engine.conftest import forget
 from verifier import answerbell, client
 from verifier.doorbell import QUEUES, REFUSED_KEY
 from verifier.errors import ConflictError, UsageError
 from verifier.identity.errors import InvalidField
 from verifier.identity.id_number import check_digit
 from verifier.identity.reference import carries_personal_data, check_reference
-from verifier.store import demo, loading
+from verifier.store import batches, demo, loading
 from verifier.store.engine import transaction
 from verifier.upkeep.sweep import sweep
+from verifier.verification import batches as whole
 from verifier.verification import submit as submission
 from verifier.verification.submit import PRIORITIES, Request
 
@@ -116,6 +120,7 @@ def test_a_key_is_the_same_request_whichever_way_it_comes(raw: RawConnection) ->
         {**same, "deadline_hours": 10},
         {**same, "platform": "other"},
         {**same, "notify": "shop.done"},
+        {**same, "budget": 5},
         {"selection": "all"},
     ):
         assert "was already used" in _refused(raw, "VF409", **other)
@@ -127,6 +132,68 @@ def test_a_key_is_the_same_request_whichever_way_it_comes(raw: RawConnection) ->
     assert (again.batch, again.new, again.total) == (by_sql, False, 2)
     with pytest.raises(ConflictError):
         client.submit(selection="all", caller="shop", key="k2", notify="shop.done")
+
+
+@pytest.mark.parametrize(
+    ("by_sql", "by_python"),
+    [("500", 500), (500, "500.00"), ("499.50", 499.5), (0.000001, "1E-6"), ("1e7", 10_000_000)],
+)
+def test_a_budget_is_the_same_request_however_it_is_spelt(
+    by_sql: str | float, by_python: str | float, raw: RawConnection
+) -> None:
+    _put("u-1")
+    made = _call(raw, references=["u-1"], budget=by_sql)
+    raw.commit()
+    again = client.submit(["u-1"], caller="shop", key="k", budget=by_python)
+    assert (again.batch, again.new) == (made, False)
+    with pytest.raises(ConflictError):
+        client.submit(["u-1"], caller="shop", key="k")
+    assert "was already used" in _refused(raw, "VF409", references=["u-1"], budget=1)
+
+
+@pytest.mark.parametrize("budget", [0, -1, "NaN", "Infinity", "100000000", "0.0000001"])
+def test_what_is_no_amount_is_no_budget(budget: str | float, raw: RawConnection) -> None:
+    _put("u-1")
+    told = _refused(raw, "VF400", references=["u-1"], budget=budget)
+    with pytest.raises(UsageError, match=re.escape(told)):
+        client.submit(["u-1"], caller="shop", key="k", budget=budget)
+
+
+@pytest.fixture
+def paid_abroad_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    path = tmp_path / "abroad.toml"
+    path.write_text(
+        '[providers.abroad]\nkind = "tencent"\nsecret_id = "env:ID"\nsecret_key = "env:KEY"\n'
+        'lanes = ["cmcc"]\nprice = 0.1\ncurrency = "USD"\n',
+        "utf-8",
+    )
+    monkeypatch.setenv("VERIFIER_CONFIG", str(path))
+    forget()
+    yield
+    forget()
+
+
+@pytest.mark.usefixtures("paid_abroad_too")
+def test_a_budget_that_cannot_be_counted_in_one_currency_holds_the_batch(
+    raw: RawConnection,
+) -> None:
+    _put("u-1", "u-2")
+    fault = "A budget is in CNY, and providers are paid in USD too."
+    batch = _call(raw, references=["u-1"], budget=5)
+    free = _call(raw, key="k2", references=["u-2"])
+    raw.commit()
+    sweep()
+    with transaction() as connection:
+        row = batches.get(connection, batch)
+    assert row is not None
+    assert (row.state, row.paused_by, row.pause_reason) == ("open", "budget", fault)
+    assert client.get("u-1").state == "waiting"
+    assert client.get("u-1").reason == "paused"
+    assert (client.get_batch(free).paused, client.get("u-2").reason) == (False, "new")
+    sweep()
+    assert client.get_batch(batch).paused
+    with pytest.raises(UsageError, match="paid in USD"):
+        whole.resume(batch, Decimal(9))
 
 
 _TEXT = st.text(

@@ -34,8 +34,8 @@ def head() -> str:
     return found
 
 
-def upgrade(url: str) -> None:
-    """Migrate the database at ``url`` to :func:`head`. Safe to run twice, and twice at once."""
+def upgrade(url: str, revision: str = "head") -> None:
+    """Migrate the database at ``url``. Safe to run twice, and twice at once."""
     engine = make_engine(url)
     try:
         with engine.begin() as connection:
@@ -43,7 +43,7 @@ def upgrade(url: str) -> None:
             connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
             config = _config()
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
     finally:
         engine.dispose()
 

@@ -114,10 +114,12 @@ def resume(batch: int, budget: Decimal | None = None) -> int:
     """Let the batch go on, with another ``budget`` if given, and ring.
 
     Returns how many users were released. Raises NotFoundError, and UsageError when all of the
-    budget is spent: nobody could be called.
+    budget is spent (nobody could be called), or it cannot be counted in one currency.
     """
     row = existing(batch)
     limit = row.budget if budget is None else budget
+    if limit is not None:
+        submit.check_currency()
     with transaction() as connection:
         spent = spending.spent(connection, [spending.batch_scope(batch)])
         used = spent.get(spending.batch_scope(batch))

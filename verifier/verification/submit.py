@@ -28,7 +28,7 @@ from verifier.identity.reference import (
     check_reference,
 )
 from verifier.outcomes import Lane
-from verifier.store import batches, loading
+from verifier.store import batches, holding, loading
 from verifier.store.engine import LOCK_NOT_AVAILABLE, transaction
 from verifier.verification import ring
 
@@ -224,7 +224,7 @@ def submit(caller: str, key: str, request: Request) -> Submitted:
     """
     _check(caller, key, request)
     if request.budget is not None:
-        _check_currency()
+        check_currency()
     try:
         row, new = _make(caller, key, request)
     except OperationalError as error:
@@ -247,16 +247,19 @@ def submit(caller: str, key: str, request: Request) -> Submitted:
     return Submitted(row.id, new, total, missing, tuple(unknown))
 
 
-def _check_currency() -> None:
-    """A budget is in one currency, and sums of several mean nothing."""
+def check_currency() -> None:
+    """A budget is in one currency, and sums of several mean nothing. Raises UsageError."""
+    if fault := _currency_fault():
+        raise UsageError(fault, fix="Set [budget] currency, or submit without a budget.")
+
+
+def _currency_fault() -> str | None:
     current = config()
     others = {row.currency for row in current.providers.values()} - {current.budget.currency}
-    if others:
-        raise UsageError(
-            f"A budget is in {current.budget.currency}, and providers are paid in "
-            f"{', '.join(sorted(others))} too.",
-            fix="Set [budget] currency, or submit without a budget.",
-        )
+    if not others:
+        return None
+    paid = ", ".join(sorted(others))
+    return f"A budget is in {current.budget.currency}, and providers are paid in {paid} too."
 
 
 def _make(caller: str, key: str, request: Request) -> tuple[Row[Any], bool]:
@@ -383,6 +386,7 @@ def load(batch_id: int, most: int | None = None, *, wait: bool = True) -> None:
     Anybody may, as often as they like. Without ``wait`` a batch that somebody else is loading is
     left to them.
     """
+    _hold_what_no_budget_fits(batch_id)
     chunks = 0
     more = True
     while more and (most is None or chunks < most):
@@ -390,6 +394,16 @@ def load(batch_id: int, most: int | None = None, *, wait: bool = True) -> None:
         chunks += 1
     with transaction() as connection:
         batches.finish_completed(connection)
+
+
+def _hold_what_no_budget_fits(batch_id: int) -> None:
+    """SQL took the request, and does not know what providers are paid in."""
+    if (fault := _currency_fault()) is None:
+        return
+    with transaction() as connection:
+        batch = batches.get(connection, batch_id)
+        if batch is not None and batch.budget is not None and batch.state == "loading":
+            holding.pause(connection, batch_id, by="budget", reason=fault)
 
 
 def is_empty(request: Request) -> bool:

@@ -74,7 +74,7 @@ class Processes:
 def kill_group(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL to the process and its children, which may also be frozen; wait for its end."""
     local_process.kill_group(process)
-    process.wait(10)
+    process.wait(30)
 
 
 def children_of(pid: int) -> list[int]:

@@ -16,7 +16,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture
 def transport(certificates: Certificates) -> Iterator[Transport]:
-    made = Transport(threads=16, connect_timeout=1.0, ca_file=str(certificates.authority))
+    made = Transport(threads=16, connect_timeout=5.0, ca_file=str(certificates.authority))
     yield made
     made.close()
 

@@ -9,7 +9,6 @@ from tests.transport.scripted import Peer, Script, answer
 
 TIME = 0.4  # the deadline of calls that are meant to run into it
 PATIENCE = 5.0  # of calls that are meant to end before it
-SLACK = 1.0  # what the contract allows beyond the deadline
 
 
 @dataclass(frozen=True)

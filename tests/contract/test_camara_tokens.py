@@ -18,8 +18,8 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from tests.contract.cases.common import PERSON
-from tests.contract.faults import FAULTS, SLACK, Fault
-from tests.transport.scripted import Peer, ScriptedServer, answer, eventually, refusing_url
+from tests.contract.faults import FAULTS, Fault
+from tests.transport.scripted import SLACK, Peer, ScriptedServer, answer, eventually, refusing_url
 from verifier.carriers.base import Answer, Number
 from verifier.carriers.camara import Camara
 from verifier.carriers.camara_auth import Signer
@@ -405,14 +405,13 @@ def test_who_waits_for_anothers_fetch_waits_within_the_own_deadline(
     with ScriptedServer(_hang) as hanging:
         tokens = ClientCredentials(Server(f"{hanging.url}token", "P", SIGNER, transport))
         provider = operator.provider(tokens, transport)
-        slow = threading.Thread(target=verify, args=(provider, 2.0))
+        slow = threading.Thread(target=verify, args=(provider, 30))
         slow.start()
         assert eventually(lambda: len(hanging.received) == 1)
-        started = time.monotonic()
         assert verify(provider, 0.3) == Answer(Outcome.NOT_SENT, "TOKEN_DEADLINE")
-        assert time.monotonic() - started < 1.3
-        slow.join()
+        assert slow.is_alive()
         assert len(hanging.received) == 1
+    slow.join()
 
 
 def test_who_has_more_time_than_the_one_that_fetched_tries_again(
@@ -648,7 +647,7 @@ def test_who_does_not_answer_in_time_is_a_counted_timeout_and_free(
     operator.tokens = [PENDING, PENDING, lambda: refused("slow_down"), PENDING]
     started = time.monotonic()
     assert verify(ciba, 8) == Answer(Outcome.TIMEOUT, "CONSENT_PENDING")
-    assert time.monotonic() - started < 2  # nobody waits for a poll that comes too late
+    assert time.monotonic() - started < SLACK  # nobody waits for a poll that comes too late
     assert operator.bearers == []
     assert len(operator.consents) == 1
 

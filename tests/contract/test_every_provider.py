@@ -11,9 +11,9 @@ import pytest
 
 from tests.contract.cases import PROVIDERS
 from tests.contract.cases.common import NUMBER, PERSON, SECRETS, ProviderCase
-from tests.contract.faults import FAULTS, SLACK, TIME, Fault
+from tests.contract.faults import FAULTS, TIME, Fault
 from tests.transport.certificates import Certificates
-from tests.transport.scripted import Peer, ScriptedServer, always, answer, refusing_url
+from tests.transport.scripted import SLACK, Peer, ScriptedServer, always, answer, refusing_url
 from verifier.carriers.base import Answer
 from verifier.outcomes import Billed, Check, Outcome
 from verifier.transport import Deadline, Transport

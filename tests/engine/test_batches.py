@@ -75,7 +75,7 @@ def test_unknown_references_are_counted_and_listed_and_the_rest_goes_in(world: W
 
 def test_a_batch_that_meets_nobody_is_done_at_once(world: World) -> None:
     done = client.submit(selection="failed", caller="a", key="k")
-    assert client.wait(done.batch, timeout=2).done
+    assert client.wait(done.batch, timeout=20).done
 
 
 def test_a_half_loaded_batch_is_finished_by_the_sweep(world: World) -> None:
@@ -115,7 +115,7 @@ def test_cancelling_ends_what_waits_and_leaves_what_others_want(world: World) ->
     mine = client.submit([p.reference for p in people], caller="a", key="k").batch
     theirs = client.submit([people[0].reference], caller="b", key="k").batch
     assert whole.cancel(mine) == 6
-    state = client.wait(mine, timeout=5)
+    state = client.wait(mine, timeout=20)
     assert (state.state, state.outcomes, state.cancelled) == ("done", {"CANCELLED": 6}, True)
     world.drain_until(_settled(theirs, 1))
     assert client.get(people[0].reference).status == "verified"
@@ -135,7 +135,7 @@ def test_cancel_against_record_counts_everybody_exactly_once(world: World) -> No
         whole.cancel(batch)
         running.result()
     sweep.sweep()
-    state = client.wait(batch, timeout=5)
+    state = client.wait(batch, timeout=20)
     assert state.settled == state.total == len(people)
     assert set(state.outcomes) <= {"MATCHED", "CANCELLED"}
     settled = world.one("SELECT count(*) AS number FROM verifier.verifications").number

@@ -98,8 +98,8 @@ def test_verify_one_joins_what_is_open_and_goes_ahead_of_batches(world: World) -
         (first,) = claims.lock_due(connection, Lane.CMCC, 1)
     assert first.id == opened.verification  # which was not there
     worker = in_background(lambda: attend(world.runtime, first.id, lambda: False))
-    assert client.verify_one(last, timeout=5).status == "verified"
-    worker.join(timeout=5)
+    assert client.verify_one(last, timeout=20).status == "verified"
+    worker.join(timeout=20)
     world.drain_until(lambda: client.get_batch(batch).settled == 30)
 
 

@@ -51,7 +51,7 @@ def test_every_person_gets_the_true_verdict(world: World) -> None:
             state = client.get(person.reference)
             assert (state.status, state.outcome, state.state) == (status, outcome, "settled")
             assert state.guidance
-    assert client.wait(batch, timeout=5).state == "done"
+    assert client.wait(batch, timeout=20).state == "done"
 
 
 def test_a_call_is_written_down_before_it_is_made_and_completed_after(world: World) -> None:

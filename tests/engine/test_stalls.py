@@ -46,7 +46,7 @@ def test_a_fault_of_our_own_costs_its_call_and_no_thread(world: World) -> None:
 
     for _ in range(2):
         pool.submit(found.jobs[0], broken, results)
-        answer = results.get(timeout=5).answer
+        answer = results.get(timeout=30).answer
         assert isinstance(answer, Answer)
         assert (answer.outcome, answer.detail) == ("PROVIDER_ERROR", "BUG")
 

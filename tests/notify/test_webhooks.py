@@ -122,7 +122,7 @@ def test_a_failing_endpoint_costs_one_bounded_call_at_a_time(
     for failures in range(1, 4):
         begun = time.monotonic()
         office.dispatch()
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 8
         endpoint = office.endpoint()
         assert (endpoint.failures, endpoint.last_error) == (failures, error)
         assert sum(shop.calls.values()) == failures

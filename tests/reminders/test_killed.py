@@ -55,7 +55,7 @@ def ring(times: int = 1) -> None:
 
 def kill(worker: subprocess.Popen[bytes]) -> None:
     os.killpg(worker.pid, signal.SIGKILL)
-    worker.wait(10)
+    worker.wait(30)
 
 
 def state_is(world: World, state: str) -> Callable[[], bool]:

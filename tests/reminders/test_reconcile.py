@@ -192,7 +192,7 @@ def test_a_sender_killed_in_the_middle_of_its_call_sends_at_most_once(
         _until(lambda: any(c["action"] == "SendSms" for c in world.sandbox.client.call_log()))
     finally:
         sender.send_signal(signal.SIGKILL)
-        sender.wait(10)
+        sender.wait(30)
     world.sandbox.client.lift()
     assert world.row(someone).state == "sending"
     assert send_due(never) == {}

@@ -16,6 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+#: Seconds by which a loaded machine may be late. What is meant to be cut short lasts longer.
+SLACK = 5.0
+
 
 def answer(
     body: bytes = b"{}", status: str = "200 OK", headers: dict[str, str] | None = None
@@ -161,7 +164,7 @@ class ScriptedServer:
         sock.close()
 
 
-def eventually(condition: Callable[[], bool], within: float = 5.0) -> bool:
+def eventually(condition: Callable[[], bool], within: float = 20.0) -> bool:
     """Whether the condition came true in time. Polls; for facts that another thread brings."""
     until = time.monotonic() + within
     while time.monotonic() < until:

@@ -9,12 +9,11 @@ import time
 import pytest
 
 from tests.transport.certificates import Certificates
-from tests.transport.scripted import Peer, Script, ScriptedServer, always, answer
+from tests.transport.scripted import SLACK, Peer, Script, ScriptedServer, always, answer
 from verifier.transport import Deadline, NotSent, Reply, Transport, Unanswered
 from verifier.transport.watchdog import Watch, Watchdog
 
 TIME = 0.8
-SLACK = 1.0
 
 
 def _hang(peer: Peer) -> None:
@@ -134,7 +133,7 @@ def test_a_name_server_that_never_answers_ends_at_the_deadline(
     release = threading.Event()
 
     def stuck(*_: object, **__: object) -> list[object]:
-        release.wait(10)
+        release.wait(30)
         return []
 
     monkeypatch.setattr(socket, "getaddrinfo", stuck)
@@ -160,19 +159,18 @@ def test_waiting_for_a_free_connection_ends_at_the_deadline() -> None:
 
         def occupy() -> None:
             with pytest.raises(Unanswered):
-                transport.request("POST", server.url, {}, b"1", Deadline.after(2.5))
+                transport.request("POST", server.url, {}, b"1", Deadline.after(30))
 
         first = threading.Thread(target=occupy)
         first.start()
         while not server.received:
             time.sleep(0.01)
-        started = time.monotonic()
         with pytest.raises(NotSent) as caught:
             transport.request("POST", server.url, {}, b"2", Deadline.after(TIME))
         assert caught.value.reason in {"busy", "deadline"}
-        assert time.monotonic() - started < TIME + SLACK
-        first.join()
+        assert first.is_alive()
         assert [request[-1:] for request in server.received] == [b"1"]
+    first.join()
     transport.close()
 
 

@@ -113,7 +113,7 @@ def running(database_url: str, *, pool_size: int) -> Iterator[PgBouncer]:
         yield PgBouncer(f"postgresql+psycopg2://{netloc}{address.path}", address.path[1:])
     finally:
         local_process.kill_group(bouncer)
-        bouncer.wait(10)
+        bouncer.wait(30)
         shutil.rmtree(directory)
 
 

@@ -15,6 +15,7 @@ cloned from a migrated template; a worker process gets a logical Valkey database
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,13 @@ from verifier import settings as settings_module
 
 if TYPE_CHECKING:
     from verifier.identity.keyring import KeyRing
+
+
+def pytest_configure() -> None:
+    """A shell that runs the tests in the background lets them ignore Ctrl-C, and so would every
+    process that they start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

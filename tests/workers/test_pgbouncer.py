@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +23,6 @@ from tests.workers import pgbouncer
 from tests.workers.conftest import Fleet, until
 from tests.workers.pgbouncer import PgBouncer
 from verifier import client
-from verifier.errors import WaitTimeoutError
 from verifier.sandbox.people import Fate
 from verifier.store import engine, schema
 
@@ -63,17 +61,6 @@ def _verifier(*arguments: str | Path, code: int = 0) -> str:
     return done.stdout
 
 
-def _finish(fleet: Fleet, batch: int) -> None:
-    """Wait for a batch; whatever waits to be tried again finds its time come."""
-    end = time.monotonic() + 90
-    while client.get_batch(batch).state != "done":
-        assert time.monotonic() < end, client.get_batch(batch)
-        try:
-            client.wait(batch, timeout=2)
-        except WaitTimeoutError:
-            fleet.later(hours=7)  # also past the end of a business day
-
-
 def test_everything_works_through_pgbouncer_in_transaction_mode(
     fleet: Fleet, bouncer: PgBouncer, tmp_path: Path
 ) -> None:
@@ -103,7 +90,7 @@ def test_everything_works_through_pgbouncer_in_transaction_mode(
     _verifier("batch", "cancel", str(other))
     _verifier("batch", "resume", str(batch))
     for each in (batch, other):
-        _finish(fleet, each)
+        fleet.finish(each)
     for person in people:
         assert client.get(person.reference).outcome == person.expected.outcome
 
@@ -150,7 +137,7 @@ def test_no_transaction_waits_for_another_of_its_own_process(
         fleet.beat()
         batch = client.submit(selection="all", caller="t", key="k").batch
         assert client.verify_one(people[-1].reference, timeout=30).status == "verified"
-        assert client.wait(batch, timeout=60).outcomes == {"MATCHED": 30}
+        assert fleet.finish(batch).outcomes == {"MATCHED": 30}
         fleet.stop()
         engine.engine().dispose()
 

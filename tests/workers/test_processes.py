@@ -49,7 +49,7 @@ def test_killed_children_and_a_killed_worker_lose_nothing(fleet: Fleet) -> None:
     os.killpg(worker.pid, signal.SIGKILL)
     worker.wait(30)
     fleet.worker("second")
-    client.wait(batch, timeout=90)
+    fleet.finish(batch)
     _assert_true_verdicts(people)
     assert fleet.sandbox.client.stats()["most_billed_per_person"] <= 2
     # A person without a record is asked about at two providers, everybody else at one.
@@ -89,7 +89,7 @@ def test_wiping_the_broker_costs_time_only(fleet: Fleet) -> None:
         fleet.beat()
         until(lambda: client.get_batch(batch).settled > 5, 40, "verdicts after the first wipe")
         broker.flushdb()
-    client.wait(batch, timeout=60)
+    fleet.finish(batch)
     _assert_true_verdicts(people)
 
 

@@ -13,9 +13,18 @@ import enum
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, Final
 
 import yaml
+
+#: Details of RATE_LIMITED that are about one person, and no limit of the account's.
+NUMBER_LIMIT: Final = "NUMBER"
+IDENTITY_DAY_LIMIT: Final = "IDENTITY_DAY"
+PERSONS_LIMITS: Final = frozenset({NUMBER_LIMIT, IDENTITY_DAY_LIMIT})
+#: A limit of the account's that was met after a person was sent a message: not for another soon.
+AFTER_PROMPT: Final = "AFTER_PROMPT"
+#: Detail of TIMEOUT: the person was sent a message and has not answered it.
+CONSENT_PENDING: Final = "CONSENT_PENDING"
 
 
 class Kind(enum.StrEnum):

@@ -44,6 +44,7 @@ def test_a_provider_is_paused_and_resumed(cli: Cli, providers: Path) -> None:
         "available": True,
         "reason": None,
         "until": None,
+        "checks": None,
     }
     cli("provider", "resume", "tencent").ok()
     assert "closed" in cli("provider", "list").ok().out

@@ -4,6 +4,7 @@ none of its troubles ever decides about a person. And how a lane is divided."""
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -70,6 +71,21 @@ def test_a_dead_number_explains_a_mismatch(fact: Fact) -> None:
 def test_a_number_that_lives_or_is_suspended_leaves_the_mismatch(fact: Fact) -> None:
     verdict = after(MISMATCH, checked(Check.STATUS, fact), possible=STATUS)
     assert verdict == Settle("MISMATCHED", "NAME", "a")
+
+
+def test_the_lane_was_a_guess_that_the_mismatch_itself_corrects() -> None:
+    """A number ported to Unicom, dead: the answer names its carrier."""
+    possible = Possible(status_of=frozenset({Lane.CUCC}))
+    named = replace(MISMATCH, named=Lane.CUCC)
+    assert owed(joined(named), possible) is Check.STATUS
+    dead = checked(Check.STATUS, Fact.CANCELLED)
+    assert after(named, possible=possible) == AGAIN
+    assert after(named, dead, possible=possible) == Settle("NUMBER_INACTIVE", "CANCELLED", "c")
+    assert from_rows([p.to_row() for p in joined(named)], version=1) == joined(named)
+    for other in (MISMATCH, replace(MISMATCH, named=Lane.CMCC)):
+        assert after(other, possible=possible) == Settle("MISMATCHED", "NAME", "a")
+    spent = possible.without(frozenset({Check.STATUS}))
+    assert owed(joined(named), spent) is None
 
 
 def test_who_matched_before_is_told_that_the_number_changed_hands() -> None:

@@ -15,8 +15,11 @@ from tests.engine.conftest import World, forget
 from tests.engine.playing import MATCHED, Player
 from verifier import client
 from verifier.carriers.base import Answer
+from verifier.carriers.wire import as_check
 from verifier.outcomes import Billed, Check, Fact, Lane, Outcome
 from verifier.sandbox.people import Fate, SandboxPerson
+from verifier.store import providers
+from verifier.store.engine import transaction
 from verifier.upkeep.sweep import sweep
 from verifier.verification.jobs import NotCalled
 
@@ -428,6 +431,137 @@ def test_checks_refused_for_what_was_asked_do_not_close_the_provider(world: Worl
         player.hear(0, Answer(Outcome.INVALID_INPUT, "PARAM", Billed.NO))
     player.record()
     assert {row.state for row in world.rows("SELECT state FROM verifier.providers")} == {"closed"}
+
+
+BOTH = """
+[providers.both]
+kind = "tencent"
+endpoint = "{url}"
+secret_id = "file:{state}/tencent_secret_id"
+secret_key = "file:{state}/tencent_secret_key"
+lanes = ["cmcc", "cucc", "ctcc"]
+checks = ["status"]
+qps = 500
+timeout = 2
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "state"), [("auth", "suspended"), ("arrears", "suspended"), ("maintenance", "open")]
+)
+def test_trouble_with_a_check_stops_no_verification_of_the_same_provider(
+    kind: str, state: str, world: World
+) -> None:
+    _rewrite(world, BOTH)
+    wrong = world.people(2, fate=Fate.WRONG_NAME, lane=Lane.CUCC)
+    fault = world.sandbox.client.fault("tencent", kind, action="MobileStatus")
+    batch = client.submit(selection="all", caller="test", key="k").batch
+    world.drain_until(lambda: len(_calls(world)) >= 3, Lane.CUCC)
+    right = world.people(20, lane=Lane.CUCC, seed=3)
+    more = client.submit([p.reference for p in right], caller="test", key="k2").batch
+    world.drain_until(lambda: client.get_batch(more).done, Lane.CUCC)
+    assert client.get_batch(more).outcomes == {"MATCHED": 20}
+    rows = world.rows("SELECT name, state FROM verifier.providers ORDER BY name")
+    assert [tuple(row) for row in rows] == [("both", "closed"), ("checks:both", state)]
+    assert {client.get(person.reference).state for person in wrong} == {"waiting"}
+    world.sandbox.client.lift(fault)
+    world.later(hours=2)
+    with transaction() as connection:
+        providers.resume(connection, "both")
+    world.drain_until(lambda: client.get_batch(batch).done, Lane.CUCC)
+    assert {client.get(person.reference).outcome for person in wrong} == {"MISMATCHED"}
+    rows = world.rows("SELECT state FROM verifier.providers")
+    assert {row.state for row in rows} == {"closed"}
+
+
+@pytest.mark.usefixtures("configure")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(Outcome.RATE_LIMITED, "NUMBER"),
+        Answer(Outcome.RATE_LIMITED, "IDENTITY_DAY"),
+        Answer(Outcome.TIMEOUT, "CONSENT_PENDING"),
+    ],
+)
+def test_what_is_about_one_person_is_nothing_to_the_provider(answer: Answer, world: World) -> None:
+    world.people(9, lane=Lane.CUCC)
+    client.submit(selection="all", caller="test", key="k")
+    player = Player(world.runtime)
+    player.claim_due(Lane.CUCC, 9)
+    while player.flying:
+        player.hear(0, answer)
+    player.record()
+    row = world.one("SELECT state, failures, not_before FROM verifier.providers WHERE name='first'")
+    assert tuple(row) == ("closed", 0, None)
+
+
+@pytest.mark.usefixtures("configure")
+@pytest.mark.parametrize("slots", [0, 2])
+def test_a_probe_that_was_not_made_is_free_at_once(slots: int, world: World) -> None:
+    """Its row had its two billed results today, or its worker was told to stop."""
+    world.people(3, lane=Lane.CUCC)
+    client.submit(selection="all", caller="test", key="k")
+    player = Player(world.runtime)
+    world.execute(
+        "UPDATE verifier.providers SET state = 'open', openings = 1, reason = 'provider_down', "
+        "not_before = verifier.verifier_now() - interval '1 s' WHERE name = 'first'"
+    )
+    world.execute(
+        """
+        INSERT INTO verifier.billed_slots
+        SELECT u.id_number_index,
+               CAST(verifier.verifier_now() AT TIME ZONE 'Asia/Shanghai' AS date), n, -n
+          FROM (SELECT id_number_index FROM verifier.users ORDER BY id LIMIT 1) u,
+               generate_series(1, CAST(:slots AS integer)) n
+        """,
+        slots=slots,
+    )
+    player.claim_due(Lane.CUCC, 1)
+    if not slots:
+        assert [job.probe for job in player.flying] == [True]
+        player.hear(0, NotCalled.GIVEN_BACK)
+        player.record()
+    assert player.flying == []
+    assert world.one("SELECT probe_until FROM verifier.providers WHERE name = 'first'")[0] is None
+    player.claim_due(Lane.CUCC, 1)
+    assert [job.probe for job in player.flying] == [True]
+
+
+@pytest.mark.usefixtures("configure")
+def test_a_late_answer_takes_the_place_of_the_call_that_was_thought_lost(world: World) -> None:
+    (person,) = world.people(1, lane=Lane.CUCC)
+    client.submit(selection="all", caller="test", key="k")
+    slow, next_one = Player(world.runtime), Player(world.runtime)
+    slow.claim_due(Lane.CUCC, 1)
+    world.execute("UPDATE verifier.open_verifications SET lease_until = '2000-01-01'")
+    sweep()
+    while slow.flying:
+        slow.hear(0, Answer(Outcome.PROVIDER_ERROR, "BAD_REPLY", Billed.MAYBE))
+    slow.record()
+    next_one.claim_due(Lane.CUCC, 1)
+    next_one.record()
+    (row,) = world.rows("SELECT history FROM verifier.open_verifications")
+    assert [entry["o"] for entry in row.history] == ["PROVIDER_ERROR"]
+    assert client.get(person.reference).reason == "retry"
+
+
+def test_a_check_that_is_refused_for_its_parameters_is_written_down_as_such(
+    world: World, configure: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure("")
+    (person,) = world.people(1, lane=Lane.CUCC)
+    client.submit(selection="all", caller="test", key="k")
+    refused = Answer(Outcome.INVALID_INPUT, "PARAM", Billed.NO)
+    assert as_check(refused) == refused
+    player = Player(world.runtime)
+    assert _step(player, Lane.CUCC, MISMATCH) is None
+    assert _step(player, Lane.CUCC, refused) is Check.STATUS
+    assert client.get(person.reference).outcome == "MISMATCHED"
+    assert [(purpose, outcome) for purpose, outcome, *_ in _calls(world)][-1] == (
+        "status",
+        "INVALID_INPUT",
+    )
+    assert "a check's parameters are refused" in capsys.readouterr().out
 
 
 def test_a_check_that_no_month_pays_for_waits_also_when_the_lanes_last_provider_is_gone(

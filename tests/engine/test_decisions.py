@@ -269,6 +269,53 @@ def test_maintenance_opens_longer_each_time_and_a_result_closes() -> None:
     assert breaker.step(state, {Outcome.MATCHED: 1}, now) == Breaker()
 
 
+def test_a_good_answer_does_not_end_the_pause_that_the_vendor_asked_for() -> None:
+    slowed = breaker.step(Breaker(), {Outcome.RATE_LIMITED: 1}, NOW, 600)
+    soon = NOW + timedelta(seconds=1)
+    assert breaker.step(slowed, {Outcome.MATCHED: 20}, soon) == slowed
+    assert breaker.step(slowed, {Outcome.RATE_LIMITED: 1}, soon).not_before == slowed.not_before
+    assert breaker.step(slowed, {Outcome.MATCHED: 1}, NOW + timedelta(seconds=601)) == Breaker()
+    away = breaker.step(Breaker(), {Outcome.MAINTENANCE: 3}, NOW, 600)
+    assert breaker.step(away, {Outcome.MATCHED: 20}, soon) == away
+
+
+@pytest.mark.parametrize(
+    ("detail", "until", "reason"),
+    [
+        ("NUMBER", NOW + timedelta(hours=24), "rate_limited"),
+        ("IDENTITY_DAY", next_business_day(NOW, ZONE), "daily_cap"),
+    ],
+)
+def test_one_vendors_limit_about_a_person_is_no_other_vendors(
+    detail: str, until: datetime, reason: str
+) -> None:
+    def limited(provider: str) -> Past:
+        return Past(1, provider, Outcome.RATE_LIMITED, detail, Billed.NO, TODAY)
+
+    def asked(past: tuple[Past, ...], *choices: Choice) -> object:
+        return route(Lane.CMCC, past, choices, 2, today=TODAY)
+
+    past = _joined([limited("a")])
+    assert decide(past, frozenset({"a", "b"}), NOW, ZONE) == Wait(NOW, "retry")
+    a, b = Choice("a", 0, available=True), Choice("b", 1, available=True)
+    assert asked(past, a, b) == Ask("b")
+    # Also while the other is away: whoever was asked too often would say so again at once.
+    back = NOW + timedelta(minutes=5)
+    away = Choice("b", 1, available=False, not_before=back, reason="maintenance")
+    assert asked(past, a, away) == NoneAvailable(back, "maintenance")
+    past = _joined([limited("a"), limited("b")])
+    assert decide(past, frozenset({"a", "b"}), NOW, ZONE) == Wait(until, reason)
+    assert asked(past, a, b) == Ask("a")
+    tomorrow = TODAY + timedelta(days=1)
+    assert route(Lane.CMCC, _joined([limited("a")]), [a, b], 2, today=tomorrow) == Ask("a")
+
+
+def test_a_limit_met_after_a_message_to_the_person_waits_for_a_day() -> None:
+    past = _joined([Past(1, "a", Outcome.RATE_LIMITED, "AFTER_PROMPT", Billed.NO, TODAY)])
+    found = decide(past, frozenset({"a", "b"}), NOW, ZONE)
+    assert found == Wait(NOW + timedelta(hours=24), "rate_limited")
+
+
 def test_single_failures_among_results_do_not_open() -> None:
     assert breaker.step(
         Breaker(failures=7), {Outcome.TIMEOUT: 3, Outcome.MATCHED: 1}, NOW

@@ -242,6 +242,23 @@ def test_a_budget_given_to_a_batch_that_had_none_counts_what_it_spent(
     assert spent(world, f"batch:{batch}") == 2
 
 
+def test_a_budget_given_to_a_batch_that_had_none_gets_back_what_was_under_way_and_free(
+    world: World, configure: Configure
+) -> None:
+    configure(price="0.5")
+    world.people(10)
+    batch = client.submit(selection="all", caller="test", key="k").batch
+    player = Player(world.runtime)
+    player.claim_due(Lane.CMCC, 3)
+    batches.resume(batch, Decimal(2))
+    assert spent(world, f"batch:{batch}") == Decimal("1.5")  # they may yet be billed
+    player.hear(0, MATCHED)
+    while player.flying:
+        player.hear(0, FREE)
+    player.record()
+    assert spent(world, f"batch:{batch}") == Decimal("0.5")
+
+
 def test_a_month_is_not_given_back_what_was_never_charged_to_it(
     world: World, configure: Configure
 ) -> None:

@@ -22,7 +22,15 @@ from datetime import date
 from typing import Protocol
 
 from verifier.config.providers import ProviderConfig
-from verifier.outcomes import Billed, Check, Fact, Lane, Outcome
+from verifier.outcomes import (
+    CONSENT_PENDING,
+    PERSONS_LIMITS,
+    Billed,
+    Check,
+    Fact,
+    Lane,
+    Outcome,
+)
 from verifier.transport import Deadline, Transport
 
 
@@ -75,7 +83,19 @@ class Answer:
     @property
     def works(self) -> bool:
         """Whether the provider did what it is there for."""
-        return self.outcome.is_answer and not self.refuses_us
+        return self.is_about_the_person or (self.outcome.is_answer and not self.refuses_us)
+
+    @property
+    def is_about_the_person(self) -> bool:
+        """Whether an error is this person's alone: asked about too often, or silent on the phone.
+        It says nothing against the provider."""
+        match self.outcome:
+            case Outcome.RATE_LIMITED:
+                return self.detail in PERSONS_LIMITS
+            case Outcome.TIMEOUT:
+                return self.detail == CONSENT_PENDING
+            case _:
+                return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from verifier.carriers import camara_auth, wire
 from verifier.carriers.base import Answer
 from verifier.carriers.camara_auth import Granted, Refused
 from verifier.carriers.camara_tokens import BeforeSend, Server
-from verifier.outcomes import Meaning, Outcome
+from verifier.outcomes import AFTER_PROMPT, CONSENT_PENDING, Meaning, Outcome
 from verifier.transport import Deadline
 
 _JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -185,7 +185,7 @@ class Ciba:
         return _Pending(interval + _SLOW_DOWN)
 
 
-PENDING: Final = Answer(Outcome.TIMEOUT, "CONSENT_PENDING")
+PENDING: Final = Answer(Outcome.TIMEOUT, CONSENT_PENDING)
 #: The message may have been sent to the person, or not.
 UNKNOWN: Final = Answer(Outcome.TIMEOUT, "CONSENT_UNKNOWN")
 
@@ -212,7 +212,7 @@ def spare_the_person(answer: Answer) -> Answer:
         case Outcome.RATE_LIMITED:
             return Answer(
                 Outcome.RATE_LIMITED,
-                "NUMBER",
+                AFTER_PROMPT,
                 code=answer.code,
                 request_id=answer.request_id,
                 http_status=answer.http_status,

@@ -75,9 +75,9 @@ def not_offered() -> Answer:
 def as_check(answer: Answer) -> Answer:
     """What a check may answer: whatever a provider makes of a code, it is nothing about a person.
 
-    That holds for a number that the vendor refuses, too: it is no refusal of our parameters that
-    should count against whoever verifies there.
+    That holds for a number that the vendor refuses, too. A refusal of our parameters stays one:
+    the check goes unanswered, and an operator must learn why.
     """
-    if not answer.outcome.is_result:
+    if not answer.outcome.is_result or answer.refuses_us:
         return answer
     return replace(answer, outcome=Outcome.CHECKED, detail=None, fact=Fact.UNKNOWN)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from verifier.cli import talk
@@ -36,9 +38,20 @@ def list_providers(as_json: bool) -> None:
     if as_json:
         talk.out_json({"providers": found})
         return
-    columns = ("name", "state", "available", "reason", "until", "preference", "qps", "lanes")
-    shown = ({**row, "lanes": ",".join(row["lanes"])} for row in found)
+    columns = ("name", "state", "available", "reason", "until", "preference", "qps", "lanes",
+               "checks")  # fmt: skip
+    shown = (
+        {**row, "lanes": ",".join(row["lanes"]), "checks": _checks(row["checks"])} for row in found
+    )
     talk.table(columns, ([row[name] for name in columns] for row in shown))
+
+
+def _checks(shown: dict[str, Any] | None) -> str:
+    """Which, and how they stand if they cannot be asked."""
+    if shown is None:
+        return ""
+    named = ",".join(shown["names"])
+    return named if shown["available"] else f"{named}: {shown['reason'] or shown['state']}"
 
 
 @group.command()

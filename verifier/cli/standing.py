@@ -11,6 +11,7 @@ from verifier.cli import talk
 from verifier.cli.why import Group, LaneStanding, PausedBatch, ProviderStanding
 from verifier.cli.workers_seen import fresh_queues
 from verifier.config import config
+from verifier.config.providers import ProviderConfig
 from verifier.doorbell import lane_queue
 from verifier.outcomes import Lane
 from verifier.resilience.breaker import Breaker
@@ -82,7 +83,8 @@ def standing(name: str, row: Row[Any] | None) -> ProviderStanding:
 
 def read_providers(connection: Connection) -> list[dict[str, Any]]:
     """Configured providers, and those of an earlier configuration that still have a row."""
-    rows = gateways.providers_only(providers.get_all(connection))
+    every = providers.get_all(connection)
+    rows, of_checks = gateways.providers_only(every), providers.of_checks(every)
     configured = config().providers
     found = []
     for name in sorted({*rows, *configured}):
@@ -99,9 +101,29 @@ def read_providers(connection: Connection) -> list[dict[str, Any]]:
                 "available": shown.available and settings is not None,
                 "reason": shown.reason,
                 "until": shown.until,
+                "checks": _of_checks(name, settings, shown, of_checks.get(name)),
             }
         )
     return found
+
+
+def _of_checks(
+    name: str,
+    settings: ProviderConfig | None,
+    provider: ProviderStanding,
+    row: Row[Any] | None,
+) -> dict[str, Any] | None:
+    """How its checks stand, which have a breaker of their own; None: it answers none."""
+    if settings is None or not settings.checks:
+        return None
+    shown = standing(name, row) if settings.lanes and provider.state != "paused" else provider
+    return {
+        "names": [str(check) for check in settings.checks],
+        "state": shown.state,
+        "available": shown.available,
+        "reason": shown.reason,
+        "until": shown.until,
+    }
 
 
 def read_gateways(connection: Connection) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from verifier.cli import talk
 
@@ -64,6 +65,9 @@ class LaneStanding:
     providers: tuple[ProviderStanding, ...]
     groups: tuple[Group, ...]
     paused_batches: tuple[PausedBatch, ...] = ()
+
+
+_OF_PROVIDERS: Final = frozenset({"provider_suspended", "provider_down", "maintenance"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +167,10 @@ def _not_free(lane: LaneStanding, waiting: Sequence[Group]) -> Why:
         )
     until = min((group.until for group in others if group.until is not None), default=None)
     if not _lane_waits(others):
-        return Why(cause, f"nothing is due yet ({cause})", until)
+        # A provider of the lane's, or one that is to answer a check about a mismatch.
+        whose = "`verifier provider list` shows who is away, also for checks"
+        fix = whose if cause in _OF_PROVIDERS else None
+        return Why(cause, f"nothing is due yet ({cause})", until, fix)
     if lane.providers and not any(provider.available for provider in lane.providers):
         return Why(cause, _nobody(lane.providers), until, _resumed_by_hand(lane.providers))
     return Why(cause, f"the lane waits ({cause})", until)

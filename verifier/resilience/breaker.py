@@ -67,23 +67,27 @@ def step(
     if effects.get(Effect.SUSPEND):
         worst = Outcome.ARREARS if outcomes.get(Outcome.ARREARS) else Outcome.AUTH_CONFIG
         return Breaker("suspended", breaker.failures, breaker.openings, None, str(worst))
-    if breaker.state == "open" and not breaker.probe_due(now) and not successes:
-        return breaker  # calls begun before it opened come back late: no opening of their own
+    if breaker.state == "open" and not breaker.probe_due(now):
+        return breaker  # calls begun before it opened come back late, and the vendor named a time
     # A busy answer among many results is not a closed counter: most of the flush decides.
     if effects.get(Effect.OPEN, 0) > successes:
         return _opened(breaker, "maintenance", now, retry_after)
     failures = effects.get(Effect.FAILURE, 0)
     if successes:
-        calm = replace(
-            breaker, state="closed", failures=0, openings=0, not_before=None, reason=None
+        slowed = breaker.state == "closed" and breaker.not_before is not None
+        still = slowed and not breaker.available(now)  # one good answer does not end the pause
+        calm = Breaker(
+            not_before=breaker.not_before if still else None,
+            reason=breaker.reason if still else None,
         )
     else:
         calm = replace(breaker, failures=breaker.failures + failures)
         if calm.failures >= FAILURES_TO_OPEN or (failures and breaker.state == "open"):
             return _opened(calm, "provider_down", now, retry_after)
     if effects.get(Effect.SLOW_DOWN):
-        pause = timedelta(seconds=min(retry_after or 1.0, 3600.0))
-        return replace(calm, not_before=now + pause, reason="rate_limited")
+        until = now + timedelta(seconds=min(retry_after or 1.0, 3600.0))
+        until = max(until, calm.not_before or until)
+        return replace(calm, not_before=until, reason="rate_limited")
     return calm
 
 

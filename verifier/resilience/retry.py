@@ -14,9 +14,11 @@ ARREARS         no      –              at once; the provider waits any        
 
 Caps are per verification and business day. Whatever was sent and not understood may have been
 billed, whichever outcome it got, and shares TIMEOUT's cap. RATE_LIMITED by scope: ACCOUNT_QPS 1 to
-5 s; NUMBER 24 h; IDENTITY_DAY the next business day at 00:10. Work that has used up its day goes on
-the next one, on at most :data:`MOST_DAYS` days; then it settles UNRESOLVED. Stop and wait objects
-are tenacity's; the schedule itself is the row's ``due_at``, so it survives any process.
+5 s; NUMBER 24 h; IDENTITY_DAY the next business day at 00:10, both only when no other provider of
+the lane is left: the limit is one vendor's, about one person, and is nothing to its breaker. Work
+that has used up its day goes on the next one, on at most :data:`MOST_DAYS` days; then it settles
+UNRESOLVED. Stop and wait objects are tenacity's; the schedule itself is the row's ``due_at``, so it
+survives any process.
 (Source: the outcome table of the domain rules, and the vendors' limits behind it.)
 """
 

@@ -46,8 +46,8 @@ def give_back(connection: Connection, uses: Iterable[tuple[Check, date]]) -> Non
         )
 
 
-def forget_before_today(connection: Connection) -> int:
-    """Remove the uses of days that are over. Returns how many rows."""
+def forget_old(connection: Connection) -> int:
+    """Remove the uses of days that are over everywhere. Returns how many rows."""
     return connection.execute(
         text("""
             DELETE FROM verifier.check_uses

@@ -23,6 +23,9 @@ from verifier.store import arrays, billing, check_caps
 #: kills its worker takes others down with it twice at most.
 _SUSPECT_CRASHES: Final = 2
 
+#: Detail of the history's entry of a call whose answer nobody brought while its lease ran.
+LOST: Final = "LOST"
+
 #: What somebody waits for is left to the interactive worker so long: among the rows that a drain
 #: claims ahead it could wait for a second.
 _HEAD_START_SECONDS: Final = 2
@@ -291,7 +294,8 @@ def release_expired(connection: Connection, zone: str, limit: int = 1000) -> int
                WHERE a.id = o.attempt_id AND a.started_at = o.attempt_started_at
                  AND a.state = 'started'
               RETURNING a.user_id, jsonb_build_object(
-                'v', a.data_version, 'p', a.provider, 'o', 'TIMEOUT', 'd', 'LOST', 'b', 'maybe',
+                'v', a.data_version, 'p', a.provider, 'o', 'TIMEOUT', 'd', CAST(:lost AS text),
+                'b', 'maybe',
                 'day', CAST(a.started_at AT TIME ZONE :zone AS date))
                 || CASE a.purpose WHEN 'verify' THEN '{}'
                         ELSE jsonb_build_object('c', a.purpose) END
@@ -307,5 +311,5 @@ def release_expired(connection: Connection, zone: str, limit: int = 1000) -> int
                        (SELECT lost.entry FROM lost WHERE lost.user_id = o.user_id), '[]')
               FROM gone WHERE o.user_id = gone.user_id
         """),
-        {"limit": limit, "zone": zone, "suspect": _SUSPECT_CRASHES},
+        {"limit": limit, "zone": zone, "suspect": _SUSPECT_CRASHES, "lost": LOST},
     ).rowcount

@@ -39,4 +39,8 @@ def get_all(connection: Connection) -> dict[str, Row[Any]]:
 
 def providers_only(rows: Sequence[Row[Any]]) -> dict[str, Row[Any]]:
     """Of :func:`verifier.store.providers.get_all`, the providers' own, by name."""
-    return {row.name: row for row in rows if gateway_of(row.name) is None}
+    return {
+        row.name: row
+        for row in rows
+        if gateway_of(row.name) is None and not providers.is_of_checks(row.name)
+    }

@@ -6,12 +6,28 @@ so in :mod:`verifier.store.loading`.
 
 from __future__ import annotations
 
+from typing import Final
+
 from sqlalchemy import Connection, text
+
+#: Calls of a batch's verifications that nobody pays for, and whose answer may still come.
+_UNDER_WAY: Final = """
+    verifier.batch_items i
+      JOIN verifier.attempts a ON a.verification_id = i.verification_id
+     WHERE i.batch_id = :batch AND a.state IN ('started', 'lost') AND a.payer IS NULL
+"""
 
 
 def begin_to_pay(connection: Connection, batch_id: int) -> None:
     """A batch that gets a budget now pays for what nobody pays for, unless a batch without a budget
-    wants it too; what its verifications have cost until now counts."""
+    wants it too; what its verifications have cost until now counts, and what is under way gives
+    back when it turns out to be free."""
+    asked = {"batch": batch_id}
+    # Before the rows of the verifications, as whoever records an answer locks them.
+    connection.execute(
+        text(f"SELECT FROM {_UNDER_WAY} ORDER BY a.id FOR NO KEY UPDATE OF a"),
+        asked,
+    )
     taken = connection.execute(
         text("""
             WITH mine AS MATERIALIZED (
@@ -25,9 +41,20 @@ def begin_to_pay(connection: Connection, batch_id: int) -> None:
             UPDATE verifier.open_verifications o SET payer = :batch
               FROM mine WHERE o.user_id = mine.user_id
         """),
-        {"batch": batch_id},
+        asked,
     ).rowcount
     if taken:
+        connection.execute(
+            text(f"""
+                WITH under_way AS MATERIALIZED (
+                  SELECT a.id, a.started_at FROM {_UNDER_WAY} ORDER BY a.id)
+                UPDATE verifier.attempts a SET payer = :batch
+                  FROM under_way u WHERE a.id = u.id AND a.started_at = u.started_at
+                   AND EXISTS (SELECT FROM verifier.open_verifications o
+                                WHERE o.id = a.verification_id AND o.payer = :batch)
+            """),  # noqa: S608
+            asked,
+        )
         connection.execute(
             text("""
                 INSERT INTO verifier.spending (scope, amount)

@@ -12,9 +12,26 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, text
 
+_CHECKS: Final = "checks:"
+
+
+def checks_row(name: str) -> str:
+    """The row of a provider's checks: APIs of their own, whose trouble must not stop its
+    verifications. Told apart by a prefix that no provider's name spells."""
+    return f"{_CHECKS}{name}"
+
+
+def is_of_checks(row_name: str) -> bool:
+    return row_name.startswith(_CHECKS)
+
+
+def of_checks(rows: Sequence[Row[Any]]) -> dict[str, Row[Any]]:
+    """Of :func:`get_all`, the rows of checks, by provider."""
+    return {row.name.removeprefix(_CHECKS): row for row in rows if is_of_checks(row.name)}
+
 
 def register(connection: Connection, names: Iterable[str]) -> None:
-    """Make sure every configured provider has its row."""
+    """Make sure that each of these rows is there."""
     connection.execute(
         text("""
             INSERT INTO verifier.providers (name)
@@ -88,6 +105,13 @@ def take_probe(connection: Connection, name: str, seconds: float) -> bool:
     )
 
 
+def give_back_probe(connection: Connection, name: str) -> None:
+    """The call that was to ask was not made: the next may."""
+    connection.execute(
+        text("UPDATE verifier.providers SET probe_until = NULL WHERE name = :name"), {"name": name}
+    )
+
+
 def pause(connection: Connection, name: str, *, by: str, reason: str | None) -> None:
     connection.execute(
         text("""
@@ -100,14 +124,14 @@ def pause(connection: Connection, name: str, *, by: str, reason: str | None) -> 
 
 
 def resume(connection: Connection, name: str) -> None:
-    """Use the provider again: ends the pause and closes its breaker; lanes look at once."""
+    """Use the provider again: ends the pause and closes its breakers; lanes look at once."""
     connection.execute(
         text("""
             UPDATE verifier.providers SET paused_at = NULL, paused_by = NULL, pause_reason = NULL,
                    state = 'closed', failures = 0, openings = 0, not_before = NULL, reason = NULL,
-                   probe_until = NULL WHERE name = :name
+                   probe_until = NULL WHERE name IN (:name, :checks)
         """),
-        {"name": name},
+        {"name": name, "checks": checks_row(name)},
     )
     connection.execute(
         text("UPDATE verifier.lanes SET not_before = NULL, not_before_reason = NULL")

@@ -22,7 +22,7 @@ def keep_house() -> dict[str, int]:
     made = _make_partitions()
     with transaction() as connection:
         forgotten = jobs.forget_before(connection, _KEEP_DAYS)
-        forgotten += check_caps.forget_before_today(connection)
+        forgotten += check_caps.forget_old(connection)
         forgotten += spending.forget_done(connection, _KEEP_DAYS)
     with transaction() as connection:
         forgotten += deliveries.forget_before(connection, _KEEP_DELIVERIES_DAYS, _CHUNK)

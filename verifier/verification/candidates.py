@@ -46,17 +46,20 @@ class CheckPolicy:
         self.divided = lane in config.lanes and bool(config.lanes[lane].weights)
         self._zone = config.zone
         allowed = {
-            Check.STATUS: policy.status.enabled and lane in policy.status.lanes,
+            Check.STATUS: policy.status.enabled,
             Check.RECYCLED: policy.recycled.enabled,
             Check.CARRIER: policy.carrier.enabled,
         }
         answered = frozenset(c for c, yes in allowed.items() if yes and c in now_standing.checkers)
-        self._always = answered & {Check.STATUS}
+        status = answered & {Check.STATUS}
+        self._always = status if lane in policy.status.lanes else frozenset()
+        # The lane may be a guess that the answer corrects.
+        self._status_of = frozenset(policy.status.lanes) - {lane} if status else frozenset()
         self._recycled = answered & {Check.RECYCLED}
         self._carrier = answered & {Check.CARRIER}
         self._fresh = timedelta(days=policy.carrier.fresh_days)
         self._first = policy.carrier.when == "first"
-        self._plain = Possible(self._always)
+        self._plain = Possible(self._always, status_of=self._status_of)
 
     def possible(self, row: Row[Any]) -> Possible:
         found = self._always
@@ -69,7 +72,7 @@ class CheckPolicy:
             found |= self._carrier
         if found == self._plain.checks:
             return self._plain
-        return Possible(found, carrier_first=stale and self._first)
+        return Possible(found, stale and self._first, self._status_of)
 
     def since(self, row: Row[Any]) -> date | None:
         """The day since which one person should have held the number: when it was bound, or else

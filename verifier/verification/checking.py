@@ -12,10 +12,10 @@ would last a day, the verification goes on without it. Its provider's outage is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from verifier.outcomes import Check, Fact, Lane, Outcome
+from verifier.outcomes import AFTER_PROMPT, PERSONS_LIMITS, Check, Fact, Lane, Outcome
 from verifier.verification.past import Past, last_result
 
 #: Failed calls after which a verification goes on without the answer.
@@ -37,11 +37,18 @@ def unsupported_detail(lane: Lane) -> str:
 class Possible:
     """The checks that policy allows about a verification and somebody can answer.
 
-    ``carrier_first``: its carrier is looked up before anything else is asked.
+    ``carrier_first``: its carrier is looked up before anything else is asked. ``status_of``: the
+    status too, if the answer itself names one of these as the number's carrier.
     """
 
     checks: frozenset[Check] = frozenset()
     carrier_first: bool = False
+    status_of: frozenset[Lane] = frozenset()
+
+    def without(self, gone: frozenset[Check]) -> Possible:
+        """Without the checks that are ``gone`` for the day."""
+        status_of = frozenset() if Check.STATUS in gone else self.status_of
+        return replace(self, checks=self.checks - gone, status_of=status_of)
 
 
 NOTHING: Final = Possible()
@@ -49,17 +56,20 @@ NOTHING: Final = Possible()
 
 def owed(past: tuple[Past, ...], possible: Possible) -> Check | None:
     """The check to ask next, or None."""
-    if not possible.checks:
+    if not possible.checks and not possible.status_of:
         return None
     wanted: tuple[Check, ...] = ()
     last = last_result(past)
+    checks = possible.checks
+    if last is not None and last.named in possible.status_of:
+        checks |= {Check.STATUS}
     if last is None:
         wanted = (Check.CARRIER,) if possible.carrier_first else ()
     elif last.outcome is Outcome.MISMATCHED:
         wanted = (Check.STATUS, Check.RECYCLED)
     elif last.outcome in ELSEWHERE and sum(p.is_verdict for p in past) == 1:
         wanted = (Check.CARRIER,)
-    return next((c for c in wanted if c in possible.checks and not is_over(past, c)), None)
+    return next((c for c in wanted if c in checks and not is_over(past, c)), None)
 
 
 def is_over(past: tuple[Past, ...], check: Check) -> bool:
@@ -69,10 +79,10 @@ def is_over(past: tuple[Past, ...], check: Check) -> bool:
 
 
 def _ends(entry: Past) -> bool:
-    for_a_day = entry.outcome is Outcome.RATE_LIMITED and entry.detail in (
-        "NUMBER",
-        "IDENTITY_DAY",
-    )
+    for_a_day = entry.outcome is Outcome.RATE_LIMITED and entry.detail in {
+        *PERSONS_LIMITS,
+        AFTER_PROMPT,
+    }
     # Whatever result a provider may have put into a check: it says nothing about the person.
     return entry.outcome.is_answer or for_a_day
 

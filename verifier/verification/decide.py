@@ -13,7 +13,16 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from verifier.clock import business_date, next_business_day
-from verifier.outcomes import UNRESOLVED, Billed, Lane, Outcome
+from verifier.outcomes import (
+    AFTER_PROMPT,
+    IDENTITY_DAY_LIMIT,
+    NUMBER_LIMIT,
+    PERSONS_LIMITS,
+    UNRESOLVED,
+    Billed,
+    Lane,
+    Outcome,
+)
 from verifier.resilience import retry
 from verifier.verification.checking import (
     ELSEWHERE,
@@ -24,7 +33,7 @@ from verifier.verification.checking import (
     owed,
     unsupported_detail,
 )
-from verifier.verification.past import Past, last_result
+from verifier.verification.past import Past, last_result, limited_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +190,13 @@ def _after_error(
 ) -> Verdict:
     last = past[-1]
     rule = retry.RULES[outcome]
-    if outcome is Outcome.RATE_LIMITED and last.detail == "NUMBER":
+    if outcome is Outcome.RATE_LIMITED and last.detail in PERSONS_LIMITS:
+        if others - limited_on(past, business_date(now, zone)):
+            return Wait(now, "retry")  # the limit is one vendor's
+        if last.detail == IDENTITY_DAY_LIMIT:
+            return Wait(next_business_day(now, zone), "daily_cap")
+    if outcome is Outcome.RATE_LIMITED and last.detail in (NUMBER_LIMIT, AFTER_PROMPT):
         return Wait(now + timedelta(hours=retry.NUMBER_LIMIT_HOURS), "rate_limited")
-    if outcome is Outcome.RATE_LIMITED and last.detail == "IDENTITY_DAY":
-        return Wait(next_business_day(now, zone), "daily_cap")
     if not rule.counts:
         return Wait(_later(now, retry.seconds_until_next(rule.wait, last.times)), rule.reason)
     today = business_date(now, zone)

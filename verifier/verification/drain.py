@@ -61,10 +61,10 @@ class _State:
     begun_at: float = field(default_factory=time.monotonic)
     collected: int = 0
     claim_unknown: bool = False
-    #: Calls in a row that each provider did not answer, since the last flush.
+    #: Calls in a row that were not answered, since the last flush, by breaker.
     unanswered: Counter[str] = field(default_factory=Counter)
-    #: Providers that nothing claimed earlier is sent to any more: a claim that chooses one of them
-    #: again has seen its breaker.
+    #: Breakers whose calls claimed earlier are not made any more: a claim that chooses one of them
+    #: again has seen it.
     closed: set[str] = field(default_factory=set)
 
     def speed(self, now: float) -> float:
@@ -174,7 +174,7 @@ def _claim(runtime: Runtime, lane: Lane, state: _State, want: int, source: Sourc
 
 def _dispatch(runtime: Runtime, state: _State, claimed: Claimed) -> None:
     state.done.extend(claimed.uncalled)
-    state.closed.difference_update(job.provider for job in claimed.jobs)
+    state.closed.difference_update(job.breaker for job in claimed.jobs)
     for job in claimed.jobs:
         timeout = runtime.config.providers[job.provider].timeout
         state.in_flight += 1
@@ -186,7 +186,7 @@ def _dispatch(runtime: Runtime, state: _State, claimed: Claimed) -> None:
 
 
 def _make_call(runtime: Runtime, timeout: float, closed: set[str], job: Job) -> Answer | NotCalled:
-    if job.provider in closed:
+    if job.breaker in closed:
         return NotCalled.GIVEN_BACK
     return call(job, runtime.keyring, runtime.providers, timeout)
 
@@ -221,7 +221,7 @@ def _take(state: _State, result: Called) -> None:
 def _watch(state: _State, result: Called) -> None:
     """Send nothing more to a provider that has stopped answering: what was claimed for it goes back
     and is routed anew, instead of hearing hundreds of times that it is closed."""
-    name, answer = result.job.provider, result.answer
+    name, answer = result.job.breaker, result.answer
     if isinstance(answer, NotCalled):
         return
     slowed = answer.outcome is Outcome.RATE_LIMITED

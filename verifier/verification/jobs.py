@@ -30,7 +30,8 @@ class Job:
     """One claimed verification, to be called. Times ending in ``_at`` are monotonic seconds.
 
     ``check``: ask this about its number, held by one person since the day ``since``. ``possible``:
-    the checks that may follow the answer.
+    the checks that may follow the answer. ``breaker``: the row of the provider's that its answer
+    moves; ``probe``: it is the one call that asks whether the provider is back.
     """
 
     verification_id: int
@@ -49,6 +50,8 @@ class Job:
     check: Check | None = None
     since: date | None = None
     possible: Possible = NOTHING
+    breaker: str = ""
+    probe: bool = False
 
 
 class NotCalled(enum.Enum):

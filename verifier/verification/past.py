@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from verifier.outcomes import Billed, Check, Fact, Lane, Outcome
+from verifier.outcomes import PERSONS_LIMITS, Billed, Check, Fact, Lane, Outcome
 from verifier.resilience.retry import RULES
 
 
@@ -16,7 +16,8 @@ class Past:
     """One earlier answer. ``version`` is the data version that was asked about; ``times`` counts
     equal answers that spend nothing (a closed counter seen a hundred times is one entry). ``raw``:
     the name was sent as it was typed, not in its canonical spelling. ``check``: what was asked was
-    not whose the number is, but this; ``fact`` is the answer, ``carrier`` who was looked up."""
+    not whose the number is, but this; ``fact`` is the answer, ``carrier`` who was looked up.
+    ``named``: the carrier that an answer about the person named beside it."""
 
     version: int
     provider: str
@@ -29,6 +30,7 @@ class Past:
     check: Check | None = None
     fact: Fact | None = None
     carrier: Lane | None = None
+    named: Lane | None = None
 
     @property
     def counts(self) -> bool:
@@ -38,7 +40,8 @@ class Past:
     @property
     def is_our_bug(self) -> bool:
         """The vendor refuses our parameters, not the person's data: an error, never a verdict."""
-        return self.outcome is Outcome.INVALID_INPUT and self.detail == "PARAM"
+        refused = self.outcome is Outcome.INVALID_INPUT and self.detail == "PARAM"
+        return refused and self.check is None
 
     @property
     def is_verdict(self) -> bool:
@@ -65,6 +68,8 @@ class Past:
             row["f"] = str(self.fact)
         if self.carrier:
             row["k"] = str(self.carrier)
+        if self.named:
+            row["a"] = str(self.named)
         return row
 
 
@@ -83,6 +88,7 @@ def from_rows(rows: Iterable[Mapping[str, Any]], version: int) -> tuple[Past, ..
             check=Check(row["c"]) if "c" in row else None,
             fact=Fact(row["f"]) if "f" in row else None,
             carrier=Lane(row["k"]) if "k" in row else None,
+            named=Lane(row["a"]) if "a" in row else None,
         )
         for row in rows
         if row["v"] == version
@@ -100,6 +106,16 @@ def extend(past: tuple[Past, ...], new: Past) -> tuple[Past, ...]:
 
 def _kind(entry: Past) -> tuple[str, Outcome, Check | None]:
     return entry.provider, entry.outcome, entry.check
+
+
+def limited_on(past: tuple[Past, ...], day: date) -> frozenset[str]:
+    """The providers that were asked about this person too often on ``day``."""
+    return frozenset(
+        p.provider
+        for p in past
+        if p.outcome is Outcome.RATE_LIMITED and p.detail in PERSONS_LIMITS and p.day == day
+        if p.check is None
+    )
 
 
 def last_result(past: tuple[Past, ...]) -> Past | None:

@@ -12,9 +12,10 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
+from verifier.carriers.base import Answer
 from verifier.clock import business_date
 from verifier.errors import StoreUnavailableError
-from verifier.outcomes import Fact, Lane, Outcome
+from verifier.outcomes import Check, Fact, Lane, Outcome
 from verifier.resilience import breaker as breakers
 from verifier.store import claims, clock, planning, providers, records
 from verifier.store.engine import transaction
@@ -92,6 +93,7 @@ def _write(
     reached = frozenset(lane for lane in Lane if runtime.names_for(lane))
     written = records.Flush(token)
     answers: dict[str, list[Called]] = {}
+    refused: Counter[tuple[str, Check]] = Counter()
     for item in done:
         if isinstance(item, Uncalled):
             verdict = item.settle or decide(
@@ -111,7 +113,9 @@ def _write(
         if isinstance(answer, NotCalled):
             continue
         carrier = answer.carrier if answer.fact is Fact.CARRIER else None
-        answers.setdefault(job.provider, []).append(item)
+        if answer.refuses_us and job.check is not None:
+            refused[job.provider, job.check] += 1
+        answers.setdefault(job.breaker, []).append(item)
         written.attempts.append(
             records.CompletedAttempt(
                 id=job.attempt_id,
@@ -142,6 +146,7 @@ def _write(
                 check=job.check,
                 fact=answer.fact,
                 carrier=carrier,
+                named=answer.carrier if job.check is None else None,
             ),
         )
         answered = {p.provider for p in past if p.is_verdict}
@@ -158,10 +163,14 @@ def _write(
         )
         _add(written, job, job.attempt_id, past, verdict, carrier)
     counts.called += len(written.attempts)
+    for (provider, check), number in refused.items():
+        # Nobody waits for it, so nothing else would tell the operator.
+        _log.warning("a check's parameters are refused", provider=provider, check=check, n=number)
     _step_breakers(connection, answers, now_standing)
     for why in NotCalled:
         unmade = [i.job for i in done if isinstance(i, Called) and i.answer is why]
         if unmade:
+            _give_back_probes(connection, unmade)
             released = claims.release(
                 connection,
                 token,
@@ -173,6 +182,11 @@ def _write(
             counts.released += released.rows
             written.unasked += released.unasked
     counts.add(records.record(connection, written, str(zone)))
+
+
+def _give_back_probes(connection: Connection, unmade: Sequence[Job]) -> None:
+    for name in sorted({job.breaker for job in unmade if job.probe}):
+        providers.give_back_probe(connection, name)
 
 
 def _add(
@@ -214,18 +228,14 @@ def _add(
 def _step_breakers(
     connection: Connection, answers: dict[str, list[Called]], now_standing: Standing | None
 ) -> None:
-    """Move the breakers of providers that failed, or that were not at rest when last read."""
+    """Move the breakers (by row) that failed, or that were not at rest when last read."""
     for name, calls in sorted(answers.items()):
         outcomes: Counter[Outcome] = Counter()
         retry_after = None
         for item in calls:
             if isinstance(item.answer, NotCalled):
                 continue
-            # One that refuses our parameters, and nothing else, is no use, whoever is to blame.
-            # But a check is an API of its own: what it refuses must not stop verifications.
-            answered = item.answer.outcome.is_answer and item.job.check is not None
-            works = item.answer.works or answered or not item.answer.outcome.is_answer
-            outcomes[item.answer.outcome if works else Outcome.PROVIDER_ERROR] += 1
+            outcomes[_moves_as(item.answer, item.job.check)] += 1
             retry_after = max(item.answer.retry_after or 0.0, retry_after or 0.0) or None
         last = now_standing.breakers.get(name) if now_standing else None
         at_rest = last == breakers.Breaker()
@@ -252,3 +262,12 @@ def _step_breakers(
                 not_before=after.not_before,
                 reason=after.reason,
             )
+
+
+def _moves_as(answer: Answer, check: Check | None) -> Outcome:
+    """What the answer is to the provider's breaker."""
+    if answer.is_about_the_person:
+        return Outcome.CHECKED  # the vendor works
+    if answer.refuses_us and check is None:
+        return Outcome.PROVIDER_ERROR  # who refuses our parameters, and nothing else, is no use
+    return answer.outcome

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from hashlib import blake2s
 from math import log
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from verifier.outcomes import Check, Lane, Outcome
 from verifier.resilience.retry import RULES, Where
 from verifier.verification.checking import NOTHING, Possible, owed, unsupported_detail
 from verifier.verification.decide import Settle, owes_second_opinion, settle_known, wants_raw_name
-from verifier.verification.past import Past, last_result
+from verifier.verification.past import Past, last_result, limited_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,14 @@ def route(
     possible: Possible = NOTHING,
     checkers: Mapping[Check, Sequence[Choice]] = MappingProxyType({}),
     ticket: int = 0,
+    today: date | None = None,
 ) -> Route:
     """Where to go. ``choices``: the lane's providers; ``configured``: how many there are in all.
 
     ``possible``: the checks that can be asked, of the ``checkers`` of each. ``ticket``: a number of
     the verification's own, by which it always falls to the same provider of a divided lane.
+    ``today``: a provider that was asked about the person too often on it is left out while there
+    is another, also one that is away.
 
     A number that no provider supports settles as such, without a call. Without any provider at all
     the question is not about the number: it waits.
@@ -103,6 +106,8 @@ def route(
         return settle_known(past) or NoneAvailable(None, "provider_down")
     answered = {p.provider for p in past if p.is_verdict}
     open_choices = [c for c in choices if c.name not in answered]
+    limited = limited_on(past, today) if today is not None else frozenset()
+    open_choices = [c for c in open_choices if c.name not in limited] or open_choices
     ready = [c for c in open_choices if c.available or c.probe]
     if not ready:
         known = settle_known(past)

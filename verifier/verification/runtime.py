@@ -15,7 +15,7 @@ from verifier.carriers.base import Provider
 from verifier.config import Config, config
 from verifier.errors import VerifierError
 from verifier.identity.keyring import DecryptionError, KeyRing, UnknownKeyError
-from verifier.outcomes import Lane
+from verifier.outcomes import Check, Lane
 from verifier.settings import settings
 from verifier.store import engine, lanes, providers, spending, users
 from verifier.verification.calls import CallPool
@@ -31,6 +31,19 @@ class Runtime:
     def names_for(self, lane: Lane) -> list[str]:
         """The configured providers of a lane, preferred first."""
         return self.config.providers_of(lane)
+
+    def breaker_of(self, provider: str, check: Check | None) -> str:
+        """The row that says whether the provider can be asked this, for
+        :mod:`verifier.store.providers`."""
+        if check is None or not self.config.providers[provider].lanes:
+            return provider
+        return providers.checks_row(provider)
+
+    def breakers(self) -> set[str]:
+        """Every such row."""
+        rows = self.config.providers
+        asked = ((name, check) for name in self.providers for check in (None, *rows[name].checks))
+        return {self.breaker_of(name, check) for name, check in asked}
 
     def longest_call(self) -> float:
         """Seconds the slowest provider's call may take."""
@@ -53,23 +66,23 @@ def runtime() -> Runtime:
     Raises ConfigError, or DecryptionError when the key ring does not open what is stored.
     """
     current = config()
-    built = registry.build(current, current.engine.threads)
+    keyring = KeyRing.load(settings().keyring_path)
+    made = Runtime(
+        config=current,
+        keyring=keyring,
+        providers=registry.build(current, current.engine.threads),
+        pool=CallPool(current.engine.threads),
+    )
     with engine.transaction() as connection:
-        providers.register(connection, built)
+        providers.register(connection, made.breakers())
         lanes.ensure_slots(connection, current.engine.slots_per_lane)
         if current.budget.per_month is not None:
             spending.count_month(connection, current.zone)
         else:
             spending.stop_counting_months(connection)
         sample = users.listing(connection, limit=_SAMPLE)
-    keyring = KeyRing.load(settings().keyring_path)
     _check_opens(keyring, sample)
-    return Runtime(
-        config=current,
-        keyring=keyring,
-        providers=built,
-        pool=CallPool(current.engine.threads),
-    )
+    return made
 
 
 def _check_opens(keyring: KeyRing, sample: Iterable[Row[Any]]) -> None:

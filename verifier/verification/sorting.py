@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from verifier.clock import business_date
-from verifier.outcomes import Lane
+from verifier.outcomes import Check, Lane
 from verifier.store import check_caps, claims, providers, records, turns
 from verifier.verification.candidates import Asked, Candidate, CheckPolicy
 from verifier.verification.checking import owed
@@ -65,7 +65,7 @@ class Sorting:
         self._token = token
         self._share = share
         self._standing = now_standing
-        #: Providers whose probe this claim has tried to take: one call asks, not every row.
+        #: Breakers whose probe this claim has tried to take: one call asks, not every row.
         self._probed: set[str] = set()
         self._claimed = claimed
         self._asked: list[Asked] = []
@@ -75,7 +75,7 @@ class Sorting:
 
     def sort(self, rows: Sequence[Row[Any]]) -> None:
         now: datetime = rows[0].now
-        today = business_date(now, self._runtime.config.zone)
+        self._today = today = business_date(now, self._runtime.config.zone)
         self._move_strays([row for row in rows if row.user_lane != row.lane])
         self._policy = CheckPolicy(self._runtime, self._lane, self._standing)
         candidates = self._with_earlier_answers([r for r in rows if r.user_lane == r.lane])
@@ -83,6 +83,7 @@ class Sorting:
             self._route(candidate)
         gates = Gates(self._connection, self._runtime, self._share, self._policy.caps, now)
         passed = gates.passing(self._asked)
+        self._give_back_probes(passed)
         self._claimed.wait = passed.wait
         self._claimed.blocked = passed.blocked
         if passed.blocked is not None and not passed.asked:
@@ -109,6 +110,8 @@ class Sorting:
             candidate = Candidate(row, past, self._policy.possible(row))
             if row.id in answers:
                 answer = _as_past(answers[row.id], row.version, self._runtime)
+                if past and past[-1].detail == claims.LOST:  # it was not: one call, one entry
+                    past = past[:-1]
                 past = extend(past, answer)
                 self._claimed.uncalled.append(_uncalled(candidate._replace(past=past), None))
             else:
@@ -123,10 +126,7 @@ class Sorting:
         gone = frozenset(c for c, cap in self._policy.caps.items() if used.get(c, 0) >= cap)
         if not gone:
             return candidates
-        return [
-            c._replace(possible=replace(c.possible, checks=c.possible.checks - gone))
-            for c in candidates
-        ]
+        return [c._replace(possible=c.possible.without(gone)) for c in candidates]
 
     def _route(self, candidate: Candidate) -> None:
         row, past = candidate.row, candidate.past
@@ -150,8 +150,9 @@ class Sorting:
         elif isinstance(found, NoneAvailable):
             self._postpone(row, found)
         elif found.probe:
-            self._probed.add(found.provider)
-            if self._take_probe(found.provider):
+            breaker = self._runtime.breaker_of(found.provider, found.check)
+            self._probed.add(breaker)
+            if self._take_probe(breaker):
                 self._asked.append(Asked(candidate, found))
             else:
                 self._route(candidate)  # somebody else asks whether it is back
@@ -161,8 +162,8 @@ class Sorting:
     def _where(self, candidate: Candidate) -> Route:
         choices, checkers = self._standing.choices, self._standing.checkers
         if self._probed:
-            choices = tuple(map(self._without_probe, choices))
-            checkers = {c: tuple(map(self._without_probe, them)) for c, them in checkers.items()}
+            choices = self._without_probes(choices, None)
+            checkers = {c: self._without_probes(them, c) for c, them in checkers.items()}
         plain = (
             not candidate.past
             and not candidate.possible.carrier_first
@@ -180,17 +181,31 @@ class Sorting:
             possible=candidate.possible,
             checkers=checkers,
             ticket=candidate.row.id,
+            today=self._today,
         )
         if plain:
             self._for_new = found
         return found
 
-    def _without_probe(self, choice: Choice) -> Choice:
-        return replace(choice, probe=False) if choice.name in self._probed else choice
+    def _without_probes(self, choices: Iterable[Choice], check: Check | None) -> tuple[Choice, ...]:
+        return tuple(
+            replace(choice, probe=False)
+            if self._runtime.breaker_of(choice.name, check) in self._probed
+            else choice
+            for choice in choices
+        )
 
-    def _take_probe(self, name: str) -> bool:
+    def _take_probe(self, breaker: str) -> bool:
         lease = self._runtime.config.engine.lease_seconds
-        return providers.take_probe(self._connection, name, lease)
+        return providers.take_probe(self._connection, breaker, lease)
+
+    def _give_back_probes(self, passed: Passed) -> None:
+        """Of calls that were put off: whoever is called next asks whether the provider is back."""
+        made = {id(asked.ask) for asked in passed.asked}
+        for asked in self._asked:
+            if asked.ask.probe and id(asked.ask) not in made:
+                breaker = self._runtime.breaker_of(asked.ask.provider, asked.ask.check)
+                providers.give_back_probe(self._connection, breaker)
 
     def _postpone(self, row: Row[Any], nothing: NoneAvailable) -> None:
         due = nothing.until or row.now + timedelta(seconds=LOOK_AGAIN_SECONDS)
@@ -241,6 +256,8 @@ class Sorting:
                     check=ask.check,
                     since=self._policy.since(row) if ask.check is not None else None,
                     possible=possible,
+                    breaker=self._runtime.breaker_of(ask.provider, ask.check),
+                    probe=ask.probe,
                 )
             )
 

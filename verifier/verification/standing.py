@@ -21,8 +21,8 @@ _LAST: Final = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The lane's choices, those whose probe is due, the breakers as read, and who answers which
-    check about its numbers."""
+    """The lane's choices, those whose probe is due, the breakers as read (by row, see
+    :meth:`~.runtime.Runtime.breaker_of`), and who answers which check about its numbers."""
 
     choices: tuple[Choice, ...]
     probes: tuple[str, ...]
@@ -52,9 +52,9 @@ def breaker_of(row: Row[Any]) -> Breaker:
 
 def read(connection: Connection, runtime: Runtime, lane: Lane) -> Standing:
     """Read the lane's standing. A provider whose row is gone (a database made anew) gets one."""
-    rows = providers.get_all(connection)
-    if not {row.name for row in rows}.issuperset(runtime.providers):
-        providers.register(connection, runtime.providers)
+    rows, needed = providers.get_all(connection), runtime.breakers()
+    if not needed.issubset(row.name for row in rows):
+        providers.register(connection, needed)
         rows = providers.get_all(connection)
     return assess(runtime, lane, rows)
 
@@ -65,14 +65,15 @@ def assess(runtime: Runtime, lane: Lane, rows: Iterable[Row[Any]]) -> Standing:
     now = next((row.now for row in by_name.values()), datetime.min.replace(tzinfo=UTC))
     names = runtime.names_for(lane)
     asked = {check: runtime.config.checkers_of(check, lane) for check in Check}
-    breakers = {
-        name: breaker_of(by_name[name])
-        for name in dict.fromkeys([*names, *(n for found in asked.values() for n in found)])
-    }
+    of_checks = [
+        runtime.breaker_of(name, check) for check, found in asked.items() for name in found
+    ]
+    breakers = {name: breaker_of(by_name[name]) for name in dict.fromkeys([*names, *of_checks])}
     shares = runtime.config.lanes[lane].weights if lane in runtime.config.lanes else {}
 
-    def choice(place: int, name: str) -> Choice:
-        breaker, paused = breakers[name], by_name[name].paused_at is not None
+    def choice(place: int, name: str, check: Check | None = None) -> Choice:
+        breaker = breakers[runtime.breaker_of(name, check)]
+        paused = by_name[name].paused_at is not None
         return Choice(
             name=name,
             preference=place,
@@ -90,7 +91,7 @@ def assess(runtime: Runtime, lane: Lane, rows: Iterable[Row[Any]]) -> Standing:
         breakers=breakers,
         now=now,
         checkers={
-            check: tuple(choice(place, name) for place, name in enumerate(found))
+            check: tuple(choice(place, name, check) for place, name in enumerate(found))
             for check, found in asked.items()
             if found
         },

@@ -35,8 +35,12 @@ def work_checks(connection: Connection) -> Iterator[Check]:
     yield _overdue(connection)
     yield from _webhooks(connection)
     current = config()
-    own = gateways.providers_only(providers.get_all(connection))
+    every = providers.get_all(connection)
+    own = gateways.providers_only(every)
     yield from _standing("provider", {n: row for n, row in own.items() if n in current.providers})
+    yield from _of_checks(
+        {n: row for n, row in providers.of_checks(every).items() if n in current.providers}
+    )
     told = gateways.get_all(connection)
     yield from _standing("gateway", {n: row for n, row in told.items() if n in current.gateways})
     yield from _budgets(connection, current)
@@ -138,6 +142,26 @@ def _standing(kind: str, rows: Mapping[str, Row[Any]]) -> Iterator[Check]:
             )
         else:
             yield ok(title, "in use")
+
+
+def _of_checks(rows: Mapping[str, Row[Any]]) -> Iterator[Check]:
+    """Checks that are not asked; the others need no line each."""
+    for name, row in rows.items():
+        title = f"checks of {name}"
+        if row.state == "suspended":
+            yield fail(
+                title,
+                f"suspended: the vendor refuses them to our account ({row.reason}); mismatches and "
+                "unknown numbers that want one wait",
+                f"Have the vendor open them, then `verifier provider resume {name}`; or take them "
+                f"out of [providers.{name}] checks and restart the workers.",
+            )
+        elif row.state == "open":
+            yield warn(
+                title,
+                f"not asked: {row.reason}, until {talk.at(row.not_before)}",
+                "They are tried again by themselves; its verifications go on.",
+            )
 
 
 def _budgets(connection: Connection, current: Config) -> Iterator[Check]:

@@ -21,7 +21,8 @@ import yaml
 NUMBER_LIMIT: Final = "NUMBER"
 IDENTITY_DAY_LIMIT: Final = "IDENTITY_DAY"
 PERSONS_LIMITS: Final = frozenset({NUMBER_LIMIT, IDENTITY_DAY_LIMIT})
-#: A limit of the account's that was met after a person was sent a message: not for another soon.
+#: Of RATE_LIMITED and TIMEOUT: the account's limit, or the API's maintenance, was met after a
+#: person was sent a message, who is not to be sent another soon.
 AFTER_PROMPT: Final = "AFTER_PROMPT"
 #: Detail of TIMEOUT: the person was sent a message and has not answered it.
 CONSENT_PENDING: Final = "CONSENT_PENDING"

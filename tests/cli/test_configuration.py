@@ -101,6 +101,46 @@ FAULTS = {
         "budget.per_month: must be greater than 0",
         "",
     ),
+    "a budget that no account can hold": (
+        ("per_month = 20000.50", "per_month = 100000000"),
+        "budget.per_month: must be less than 100000000",
+        "",
+    ),
+    "a port that there is not": (
+        ('preference = 2', 'preference = 2\nendpoint = "https://example.com:99999"'),
+        "line 15: providers.spare.endpoint: its port must be 1 to 65535",
+        "",
+    ),
+    "an endpoint with a query": (
+        ('preference = 2', 'preference = 2\nendpoint = "https://example.com/?x=1"'),
+        "line 15: providers.spare.endpoint: must be the beginning of URLs, without a query",
+        "",
+    ),
+    "an endpoint with a space": (
+        ('preference = 2', 'preference = 2\nendpoint = "https://example.com/a b"'),
+        "line 15: providers.spare.endpoint: must be ASCII without spaces",
+        "",
+    ),
+    "an endpoint in Chinese": (
+        ('preference = 2', 'preference = 2\nendpoint = "https://移动.example"'),
+        "line 15: providers.spare.endpoint: must be ASCII without spaces",
+        "",
+    ),
+    "a rate of next to nothing": (
+        ('preference = 2', 'preference = 2\nqps = 1e-300'),
+        "line 15: providers.spare.qps: must be greater than or equal to 0.001",
+        "",
+    ),
+    "a secret's file with an invisible character": (
+        ('"env:TEST_SECRET_KEY"\nlanes = ["cmcc"]', '"file:/a\\u0000b"\nlanes = ["cmcc"]'),
+        "line 12: providers.spare.secret_key: has a character that cannot be seen",
+        "",
+    ),
+    "a name that cannot be seen": (
+        ("[providers.spare]", '[providers."sp\\u0000re"]'),
+        "providers: 'sp\\x00re' is no name",
+        "",
+    ),
     "a misspelt check": (
         ("[checks.carrier]", "[checks.carier]"),
         "checks.carier: unknown key",
@@ -134,6 +174,27 @@ def test_a_fault_is_named_with_its_line_and_the_nearest_name(name: str, check: C
     assert said in told, told
     assert hint in told
     assert "AKIDabcdefgh" not in told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = " + "[" * 3000,
+        "a = " + "[" * 900 + "]" * 900,
+        "a = " + "{ a = " * 1500 + "1" + " }" * 1500,
+        "[engine]\nthreads = " + "9" * 5000,
+    ],
+    ids=["open", "lists", "tables", "digits"],
+)
+def test_rubbish_is_refused_in_words(text: str, check: Cli) -> None:
+    ran = check(text)
+    assert ran.code == 1
+    assert "fail  configuration: The configuration file" in ran.out
+    assert "fault of the program" not in ran.out + ran.err
+
+
+def test_a_byte_order_mark_is_taken(check: Cli) -> None:
+    assert "ok    configuration" in check("\ufeff" + GOOD).out
 
 
 def test_two_apis_of_one_vendor_are_one_way(check: Cli) -> None:

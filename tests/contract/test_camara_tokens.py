@@ -758,6 +758,9 @@ def test_after_a_message_nothing_is_repeated_within_seconds(
     operator.answers = [(429, {"status": 429, "code": "TOO_MANY_REQUESTS", "message": ""})]
     answered = verify(ciba, 60)
     assert (answered.outcome, answered.detail) == (Outcome.RATE_LIMITED, "AFTER_PROMPT")
+    operator.answers = [(503, {"status": 503, "code": "UNAVAILABLE", "message": ""})]
+    answered = verify(ciba, 60)
+    assert (answered.outcome, answered.detail) == (Outcome.TIMEOUT, "AFTER_PROMPT")
     tokens = Ciba(operator.server(transport), f"{operator.url}/bc", sleep=naps)
     unreachable = Camara(
         name="camara",

@@ -192,6 +192,21 @@ LAWS: Final = {
         SELECT o.id FROM verifier.open_verifications o JOIN verifier.batches b ON b.id = o.payer
          WHERE b.budget IS NULL
     """,
+    "who is cancelled pays for nothing that others want": """
+        SELECT o.id FROM verifier.open_verifications o JOIN verifier.batches p ON p.id = o.payer
+          JOIN verifier.batch_items i ON i.verification_id = o.id
+          JOIN verifier.batches b ON b.id = i.batch_id
+         WHERE p.cancelled_at IS NOT NULL AND b.cancelled_at IS NULL AND b.paused_at IS NULL
+           AND o.priority > 0
+    """,
+    "a running batch with a budget pays for what no other running one has": """
+        SELECT o.id FROM verifier.open_verifications o
+          JOIN verifier.batch_items i ON i.verification_id = o.id
+          JOIN verifier.batches b ON b.id = i.batch_id
+         WHERE o.payer IS NULL AND o.priority > 0
+           AND b.paused_at IS NULL AND b.cancelled_at IS NULL
+         GROUP BY o.id HAVING bool_and(b.budget IS NOT NULL)
+    """,
     "every check that may have been made has used its cap": f"""
         SELECT c.used IS NULL FROM (
                SELECT a.purpose, {_DAY} AS day, count(*) AS number FROM verifier.attempts a

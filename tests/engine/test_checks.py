@@ -295,6 +295,37 @@ def test_a_ported_number_is_verified_by_its_own_carrier(when: str, world: World)
     assert tuple(user) == ("cmcc", None)
 
 
+def test_a_look_up_that_put_a_number_where_nobody_reaches_it_is_not_believed_for_ever(
+    world: World,
+) -> None:
+    """The operator drops the Unicom provider, and the number goes back to China Mobile."""
+    person = _ported(world)
+    _both_lanes(world)
+    assert world.one("SELECT lane FROM verifier.users").lane == "cucc"
+    _know(world, person, carrier=Lane.CMCC)
+    values = {"url": world.sandbox.url, "state": str(world.sandbox.state)}
+    mobile = EDITIONS.format(name="CMCC", lane="cmcc", **values)
+    _rewrite(world, mobile, ALIBABA, lanes="[]")
+    world.later(days=8)
+    _both_lanes(world, key="again")
+    assert client.get(person.reference).status == "verified"
+    assert world.one("SELECT lane FROM verifier.users").lane == "cmcc"
+
+
+@pytest.mark.parametrize("looks_up", ["first", "no_record"])
+def test_a_number_ported_out_of_a_lane_without_providers(looks_up: str, world: World) -> None:
+    values = {"url": world.sandbox.url, "state": str(world.sandbox.state)}
+    mobile = EDITIONS.format(name="CMCC", lane="cmcc", **values)
+    _rewrite(world, mobile, ALIBABA, f'[checks.carrier]\nwhen = "{looks_up}"\n', lanes="[]")
+    (person,) = world.people(1, lane=Lane.CUCC)
+    _know(world, person, carrier=Lane.CMCC)
+    _both_lanes(world)
+    outcome = "MATCHED" if looks_up == "first" else "UNSUPPORTED_NUMBER"  # without a call
+    assert client.get(person.reference).outcome in (outcome, None)
+    asked = [purpose for purpose, *_ in _calls(world)]
+    assert asked == (["carrier", "verify"] if looks_up == "first" else [])
+
+
 def test_a_look_up_that_led_astray_is_dropped(world: World) -> None:
     person = _ported(world)
     _both_lanes(world)

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DataError
 
 from tests.engine.conftest import World, forget
 from tests.engine.playing import MATCHED, Player
@@ -24,6 +25,7 @@ from verifier.store import claims, spending
 from verifier.store.engine import transaction
 from verifier.upkeep.sweep import sweep
 from verifier.verification import batches
+from verifier.verification import submit as submission
 from verifier.verification.interactive import attend
 from verifier.verification.jobs import NotCalled
 
@@ -37,7 +39,11 @@ def configure(world: World) -> Configure:
     def write(price: str = "0.5", budget: str = "", surcharge: str = "0") -> None:
         path = Path(os.environ["VERIFIER_CONFIG"])
         text = path.read_text("utf-8").partition("\n[budget]")[0]
-        lines = [line for line in text.splitlines() if not line.startswith(("price", "urgent"))]
+        lines = [
+            line
+            for line in text.splitlines()
+            if not line.startswith(("price", "urgent", "currency"))
+        ]
         prices = f"price = {price}\nurgent_surcharge = {surcharge}"
         text = "\n".join(
             f"{line}\n{prices}" if line.startswith("preference") else line for line in lines
@@ -257,6 +263,123 @@ def test_a_budget_given_to_a_batch_that_had_none_gets_back_what_was_under_way_an
         player.hear(0, FREE)
     player.record()
     assert spent(world, f"batch:{batch}") == Decimal("0.5")
+
+
+@pytest.mark.parametrize("end", ["cancel", "pause"])
+def test_who_has_no_budget_and_leaves_lets_the_others_pay_again(
+    end: str, world: World, configure: Configure
+) -> None:
+    configure(price="1")
+    world.people(10)
+    poor = client.submit(selection="all", caller="test", key="poor", budget="3").batch
+    rich = client.submit(selection="all", caller="test", key="rich").batch
+    if end == "cancel":
+        batches.cancel(rich)
+    else:
+        batches.pause(rich, by="operator", reason=None)
+    for _ in range(6):
+        _a_minute_later(world)
+    paid = world.rows("SELECT payer, price FROM verifier.attempts")
+    assert [tuple(row) for row in paid] == [(poor, 1)] * 3
+    assert client.get_batch(poor).paused
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_who_is_resumed_pays_for_what_another_stopped_at(
+    cancelled: bool, world: World, configure: Configure
+) -> None:
+    configure(price="1")
+    world.people(6)
+    first = client.submit(selection="all", caller="test", key="a", budget="2").batch
+    second = client.submit(selection="all", caller="test", key="b", budget="3").batch
+    batches.pause(second, by="operator", reason=None)
+    for _ in range(3):
+        _a_minute_later(world)
+    assert client.get_batch(first).paused
+    if cancelled:
+        batches.cancel(first)
+    batches.resume(second)
+    for _ in range(5):
+        _a_minute_later(world)
+    assert [spent(world, f"batch:{batch}") for batch in (first, second)] == [2, 3]
+    batches.resume(second, Decimal(100))
+    for _ in range(3):
+        _a_minute_later(world)
+    assert client.get_batch(second).done
+    assert [spent(world, f"batch:{batch}") for batch in (first, second)] == [2, 4]
+
+
+def test_a_budget_configured_while_a_batch_is_half_loaded_counts_all_of_it(
+    world: World, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(price="1")
+    world.people(10)
+    with monkeypatch.context() as killed:
+        killed.setattr(submission, "LOAD_CHUNK", 5)
+        killed.setattr(submission, "load", lambda batch: submission._load_chunk(batch, True))
+        batch = client.submit(selection="all", caller="test", key="k").batch
+    assert client.get_batch(batch).state == "loading"
+    configure(price="1", budget="per_batch = 2")
+    for _ in range(5):
+        sweep()
+        _a_minute_later(world)
+    assert [tuple(row) for row in world.rows("SELECT payer, price FROM verifier.attempts")] == [
+        (batch, 1)
+    ] * 2
+    assert client.get_batch(batch).paused
+
+
+def test_no_budget_is_spent_in_another_currency(world: World, configure: Configure) -> None:
+    configure(price="1")
+    world.people(3)
+    batch = client.submit(selection="all", caller="test", key="k", budget="3").batch
+    configure(price='1\ncurrency = "USD"')
+    for _ in range(3):
+        _a_minute_later(world)
+    assert world.rows("SELECT FROM verifier.attempts") == []
+    row = world.one("SELECT paused_by, pause_reason FROM verifier.batches")
+    assert tuple(row) == ("budget", "A budget is in CNY, and providers are paid in USD too.")
+    configure(price="1")
+    batches.resume(batch)
+    for _ in range(3):
+        _a_minute_later(world)
+    assert client.get_batch(batch).done
+
+
+def test_a_rerun_is_repeated_under_its_key_also_when_its_model_got_more_money(
+    world: World, configure: Configure
+) -> None:
+    configure(price="1")
+    world.people(3)
+    model = client.submit(selection="all", caller="test", key="k", budget="1").batch
+    first = batches.rerun(model, caller="test", key="again").submitted
+    batches.resume(model, Decimal(2))
+    repeated = batches.rerun(model, caller="test", key="again").submitted
+    assert (repeated.batch, repeated.new) == (first.batch, False)
+
+
+def test_a_batch_that_cannot_be_loaded_stops_no_other(
+    world: World, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(price="1")
+    world.people(3)
+    one, other = _half_made(world, "a"), _half_made(world, "b")
+    load = submission.load
+
+    def broken(batch: int, **how: Any) -> None:
+        if batch == one:
+            raise DataError("numeric field overflow", None, Exception())
+        load(batch, **how)
+
+    monkeypatch.setattr(submission, "load", broken)
+    assert sweep()["loaded"] == 1
+    assert [client.get_batch(batch).state for batch in (one, other)] == ["loading", "open"]
+
+
+def _half_made(world: World, key: str) -> int:
+    """As SQL leaves it: nothing is loaded yet."""
+    row = world.one("SELECT verifier.submit('test', :key, selection => 'all') AS id", key=key)
+    return int(row.id)
 
 
 def test_a_month_is_not_given_back_what_was_never_charged_to_it(

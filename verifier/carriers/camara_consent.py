@@ -204,11 +204,21 @@ def spare_the_person(answer: Answer) -> Answer:
     """The answer of a call in which a person was sent a message.
 
     What the schedule repeats without counting would send another one, perhaps a second later:
-    an API out of reach counts as TIMEOUT, and a limit makes this number wait for a day.
+    an API out of reach, or in maintenance, counts as TIMEOUT, and a limit makes this number wait
+    for a day.
     """
     match answer.outcome:
         case Outcome.NOT_SENT:
             return Answer(Outcome.TIMEOUT, answer.detail, http_status=answer.http_status)
+        case Outcome.MAINTENANCE:
+            return Answer(
+                Outcome.TIMEOUT,
+                AFTER_PROMPT,
+                code=answer.code,
+                request_id=answer.request_id,
+                http_status=answer.http_status,
+                retry_after=answer.retry_after,
+            )
         case Outcome.RATE_LIMITED:
             return Answer(
                 Outcome.RATE_LIMITED,

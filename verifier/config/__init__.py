@@ -13,7 +13,7 @@ from datetime import time
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -217,11 +217,15 @@ class ChecksConfig(Strict):
     carrier: CarrierCheckConfig = CarrierCheckConfig()
 
 
+#: Amounts are kept with eight digits before the point.
+MOST_MONEY: Final = 100_000_000
+
+
 class BudgetConfig(Strict):
     """``[budget]``: what may be spent. A call that could go beyond it is not begun."""
 
-    per_batch: Annotated[Decimal, Field(gt=0, decimal_places=6)] | None = None
-    per_month: Annotated[Decimal, Field(gt=0, decimal_places=6)] | None = None
+    per_batch: Annotated[Decimal, Field(gt=0, lt=MOST_MONEY, decimal_places=6)] | None = None
+    per_month: Annotated[Decimal, Field(gt=0, lt=MOST_MONEY, decimal_places=6)] | None = None
     currency: str = Field("CNY", pattern="^[A-Z]{3}$")
 
 
@@ -253,6 +257,16 @@ class Config(Strict):
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ValueError(f"{value!r} is not a time zone") from error
+        return value
+
+    @field_validator("providers", "gateways")
+    @classmethod
+    def _plain_names(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in value:
+            if not (0 < len(name) <= 64 and name.isprintable() and ":" not in name):
+                raise ValueError(
+                    f"{name[:64]!a} is no name: 1 to 64 characters that can be seen, no colon"
+                )
         return value
 
     @field_validator("webhooks")
@@ -334,7 +348,7 @@ class Config(Strict):
 def load(path: Path) -> Config:
     """Parse and check the file. Raises ConfigError that names every wrong key and the fix."""
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")  # some editors put a mark before it
     except FileNotFoundError as error:
         raise ConfigError(
             f"The configuration file {path} does not exist.",
@@ -358,14 +372,25 @@ def load(path: Path) -> Config:
             fix="Mend that line: text stands in quotes, a list in [ ], a table begins with "
             "[its.name]. `verifier config check` says when all is well.",
         ) from error
+    except (RecursionError, ValueError):
+        raise _unreadable(path) from None
     try:
         return Config.model_validate(document)
+    except RecursionError:
+        raise _unreadable(path) from None
     except ValidationError as error:
         raise ConfigError(
             f"The configuration file {path} is wrong:\n"
             + "\n".join(explain(error, text, document, Config)),
             fix="Mend the keys above; `verifier config check` says when all is well.",
         ) from error
+
+
+def _unreadable(path: Path) -> ConfigError:
+    return ConfigError(
+        f"The configuration file {path} is nested too deep, or has a number too long to read.",
+        fix="Compare it with the examples in docs/providers.md.",
+    )
 
 
 @cache

@@ -22,6 +22,8 @@ class Strict(BaseModel):
 def _check_secret_reference(value: str) -> str:
     if not value.startswith(("env:", "file:")):
         raise ValueError('a secret must be a reference: "env:NAME" or "file:/path/to/secret"')
+    if not value.isprintable():
+        raise ValueError("has a character that cannot be seen")
     return value
 
 
@@ -57,12 +59,26 @@ def resolve_secret(reference: str) -> str:
 
 
 def _check_endpoint(value: str) -> str:
+    if "?" in value:
+        raise ValueError("must be the beginning of URLs, without a query")
+    return _check_url(value).rstrip("/")
+
+
+def _check_url(value: str) -> str:
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("must be ASCII without spaces (a host of another script in punycode)")
     parts = urlsplit(value)
+    try:
+        fits = parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError("its port must be 1 to 65535")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
         raise ValueError("must be https:// (plain http only to 127.0.0.1)")
     if not parts.hostname or parts.username is not None or parts.fragment:
         raise ValueError("must be a URL with a host, without a user name and a fragment")
-    return value.rstrip("/")
+    return value
 
 
 def _is_loopback(host: str | None) -> bool:
@@ -70,11 +86,6 @@ def _is_loopback(host: str | None) -> bool:
         return ipaddress.ip_address(host or "").is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _check_url(value: str) -> str:
-    _check_endpoint(value)
-    return value
 
 
 #: The beginning of a vendor's URLs, without a slash at the end; plain HTTP only to this machine.

@@ -45,7 +45,7 @@ class ProviderConfig(Strict):
         tuple(Lane), description="about whose numbers it may be asked these"
     )
     preference: int = Field(1, ge=1, le=99, description="lower is asked first")
-    qps: float = Field(20.0, gt=0, le=100_000)
+    qps: float = Field(20.0, ge=0.001, le=100_000)
     timeout: float = Field(8.0, gt=0, le=30, description="total deadline of a call, seconds")
     connect_timeout: float = Field(2.0, gt=0, le=10)
     price: Price = Field(Decimal(0), description="of a billed result")

@@ -61,6 +61,17 @@ def create(
     return row, made is not None
 
 
+def request_of(connection: Connection, caller: str, key: str) -> dict[str, Any] | None:
+    """What was asked for under this key, as it was described; None for a new one."""
+    return connection.execute(
+        text("""
+            SELECT selection FROM verifier.batches
+             WHERE caller = :caller AND idempotency_key = :key
+        """),
+        {"caller": caller, "key": key},
+    ).scalar_one_or_none()
+
+
 def has_key(connection: Connection, caller: str, key: str) -> bool:
     """Whether the caller has used this key."""
     found: bool = connection.execute(

@@ -45,7 +45,7 @@ def pause(connection: Connection, batch_id: int, *, by: str, reason: str | None)
         """),
         {"batch": batch_id, "by": by, "reason": reason},
     )
-    payers.hand_over(connection, batch_id)
+    payers.settle(connection, batch_id)
     return connection.execute(_OF_BATCH, {"batch": batch_id}).rowcount
 
 
@@ -54,16 +54,19 @@ def resume(connection: Connection, batch_id: int, budget: Decimal | None = None)
 
     Its rows that waited for money are due at once.
     """
-    connection.execute(
+    had_one: bool = connection.execute(
         text("""
-            UPDATE verifier.batches SET paused_at = NULL, paused_by = NULL, pause_reason = NULL,
-                   budget = coalesce(CAST(:budget AS numeric), budget)
-             WHERE id = :batch
+            UPDATE verifier.batches b SET paused_at = NULL, paused_by = NULL, pause_reason = NULL,
+                   budget = coalesce(CAST(:budget AS numeric), b.budget)
+              FROM (SELECT id, budget FROM verifier.batches WHERE id = :batch FOR NO KEY UPDATE) was
+             WHERE b.id = was.id RETURNING was.budget IS NOT NULL
         """),
         {"batch": batch_id, "budget": budget},
-    )
-    if budget is not None:
+    ).scalar_one()
+    if budget is not None and not had_one:
         payers.begin_to_pay(connection, batch_id)
+    else:
+        payers.settle(connection, batch_id)
     connection.execute(
         text("""
             WITH mine AS MATERIALIZED (
@@ -107,7 +110,7 @@ def mark_cancelled(connection: Connection, batch_id: int) -> None:
         """),
         {"batch": batch_id},
     )
-    payers.hand_over(connection, batch_id)
+    payers.settle(connection, batch_id)
 
 
 def cancelled_unfinished(connection: Connection) -> list[int]:

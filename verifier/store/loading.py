@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, TextClause, text
 
-from verifier.store import batches
+from verifier.store import batches, payers
 from verifier.store.copying import copy_to_temporary
 
 #: Selections by what is stored; each is a condition on users ``u``. ``:of`` is the re-run batch.
@@ -242,6 +242,8 @@ def load_chunk(
             text("UPDATE verifier.batches SET budget = :budget WHERE id = :batch"),
             {"batch": batch_id, "budget": budget},
         )
+        if batch.loaded_to:  # half of it was loaded before there was one
+            payers.begin_to_pay(connection, batch_id)
     done = before = 0
     ways = _AT_FIRST
     while done < top.number:
@@ -320,7 +322,10 @@ _TAKE_ANSWERS: Final = """
 # to the tally that settling makes; it does not get in the way of claims.
 _JOIN: Final = """
     WITH joined AS MATERIALIZED (
-      SELECT o.user_id, o.id FROM verifier.open_verifications o
+      SELECT o.user_id, o.id,
+             EXISTS (SELECT FROM verifier.batches b
+                      WHERE b.id = o.payer AND b.cancelled_at IS NOT NULL) AS payer_left
+        FROM verifier.open_verifications o
         JOIN verifier.batch_items i ON i.user_id = o.user_id
        WHERE i.batch_id = :batch AND i.user_id > :from AND i.user_id <= :to
          AND o.id <> i.verification_id {unanswered}
@@ -329,12 +334,13 @@ _JOIN: Final = """
       UPDATE verifier.open_verifications o
          SET priority = least(o.priority, :priority), held = o.held AND :held,
              -- Who has no budget pays for all; who has one lets go on what another's is spent for.
-             payer = CASE WHEN CAST(:payer AS bigint) IS NULL THEN NULL
-                          WHEN o.held THEN :payer ELSE o.payer END,
+             payer = CASE WHEN :held THEN o.payer WHEN CAST(:payer AS bigint) IS NULL THEN NULL
+                          WHEN o.held OR j.payer_left THEN :payer ELSE o.payer END,
              turn_at = verifier.turn_at(o.due_at, least(o.priority, :priority))
         FROM joined j WHERE o.user_id = j.user_id
          AND (o.priority > :priority OR (o.held AND NOT :held)
-              OR (o.payer IS NOT NULL AND CAST(:payer AS bigint) IS NULL))
+              OR (o.payer IS NOT NULL AND CAST(:payer AS bigint) IS NULL AND NOT :held)
+              OR j.payer_left)
     )
     UPDATE verifier.batch_items i SET verification_id = j.id FROM joined j
      WHERE i.batch_id = :batch AND i.user_id = j.user_id

@@ -1,7 +1,9 @@
-"""Which batch pays for an open verification that several want, when one stops or gets money.
+"""Which batch pays for an open verification that several want.
 
-One without a budget pays first: then nobody is charged. Whoever opens or joins a verification says
-so in :mod:`verifier.store.loading`.
+Of the batches that run (neither paused nor cancelled) and want it: while one has no budget, nobody
+is charged; otherwise the one that paid before, or the oldest. With nobody running it stays as it
+was. Whoever opens or joins a verification says so in :mod:`verifier.store.loading`; it is settled
+anew whenever a batch begins or stops to run. Who asked interactively pays for what he promoted.
 """
 
 from __future__ import annotations
@@ -10,82 +12,61 @@ from typing import Final
 
 from sqlalchemy import Connection, text
 
-#: Calls of a batch's verifications that nobody pays for, and whose answer may still come.
-_UNDER_WAY: Final = """
-    verifier.batch_items i
-      JOIN verifier.attempts a ON a.verification_id = i.verification_id
-     WHERE i.batch_id = :batch AND a.state IN ('started', 'lost') AND a.payer IS NULL
-"""
 
-
-def begin_to_pay(connection: Connection, batch_id: int) -> None:
-    """A batch that gets a budget now pays for what nobody pays for, unless a batch without a budget
-    wants it too; what its verifications have cost until now counts, and what is under way gives
-    back when it turns out to be free."""
-    asked = {"batch": batch_id}
-    # Before the rows of the verifications, as whoever records an answer locks them.
-    connection.execute(
-        text(f"SELECT FROM {_UNDER_WAY} ORDER BY a.id FOR NO KEY UPDATE OF a"),
-        asked,
-    )
-    taken = connection.execute(
-        text("""
-            WITH mine AS MATERIALIZED (
-              SELECT o.user_id FROM verifier.open_verifications o
-                JOIN verifier.batch_items i ON i.verification_id = o.id
-               WHERE i.batch_id = :batch AND o.payer IS NULL AND o.priority > 0 AND NOT EXISTS (
-                     SELECT FROM verifier.batch_items x JOIN verifier.batches b ON b.id = x.batch_id
-                      WHERE x.verification_id = o.id AND b.id <> :batch AND b.budget IS NULL
-                        AND b.cancelled_at IS NULL AND b.state <> 'done')
-               ORDER BY o.user_id FOR UPDATE OF o)
-            UPDATE verifier.open_verifications o SET payer = :batch
-              FROM mine WHERE o.user_id = mine.user_id
-        """),
-        asked,
-    ).rowcount
-    if taken:
-        connection.execute(
-            text(f"""
-                WITH under_way AS MATERIALIZED (
-                  SELECT a.id, a.started_at FROM {_UNDER_WAY} ORDER BY a.id)
-                UPDATE verifier.attempts a SET payer = :batch
-                  FROM under_way u WHERE a.id = u.id AND a.started_at = u.started_at
-                   AND EXISTS (SELECT FROM verifier.open_verifications o
-                                WHERE o.id = a.verification_id AND o.payer = :batch)
-            """),  # noqa: S608
-            asked,
-        )
-        connection.execute(
-            text("""
-                INSERT INTO verifier.spending (scope, amount)
-                SELECT 'batch:' || CAST(:batch AS text), coalesce(sum(a.price), 0)
-                  FROM verifier.batch_items i
-                  JOIN verifier.attempts a ON a.verification_id = i.verification_id
-                 WHERE i.batch_id = CAST(:batch AS bigint) AND (a.state IN ('started', 'lost')
-                       OR (a.state = 'completed' AND a.billed <> 'no'))
-                ON CONFLICT (scope) DO NOTHING
-            """),
-            {"batch": str(batch_id)},
-        )
-
-
-def hand_over(connection: Connection, batch_id: int) -> None:
-    """What this batch paid for and another running one wants is paid by that one from now on."""
+def settle(connection: Connection, batch_id: int) -> None:
+    """For every open verification that this batch wants."""
     connection.execute(
         text("""
             WITH mine AS MATERIALIZED (
-              SELECT o.user_id, o.id FROM verifier.open_verifications o
-               WHERE o.payer = :batch ORDER BY o.user_id FOR UPDATE OF o
-            ), next AS (
-              SELECT m.user_id,
-                     (array_agg(CASE WHEN b.budget IS NOT NULL THEN b.id END
-                                ORDER BY b.budget IS NOT NULL, b.id))[1] AS payer
+              SELECT o.user_id, o.id, o.payer FROM verifier.open_verifications o
+               WHERE o.id IN (SELECT verification_id FROM verifier.batch_items
+                               WHERE batch_id = :batch)
+                 AND o.priority > 0
+               ORDER BY o.user_id FOR UPDATE OF o
+            ), wanted AS (
+              SELECT m.user_id, m.payer,
+                     bool_or(b.paused_at IS NULL AND b.budget IS NULL) AS for_nothing,
+                     bool_or(b.paused_at IS NULL AND b.id = m.payer) AS goes_on,
+                     min(b.id) FILTER (WHERE b.paused_at IS NULL) AS oldest,
+                     bool_or(b.id = m.payer) AS stays,
+                     min(b.id) FILTER (WHERE b.budget IS NOT NULL) AS later
                 FROM mine m JOIN verifier.batch_items x ON x.verification_id = m.id
-                JOIN verifier.batches b ON b.id = x.batch_id AND b.id <> :batch
-                     AND b.paused_at IS NULL AND b.cancelled_at IS NULL AND b.state <> 'done'
-               GROUP BY m.user_id)
-            UPDATE verifier.open_verifications o SET payer = n.payer
-              FROM next n WHERE o.user_id = n.user_id
+                JOIN verifier.batches b ON b.id = x.batch_id
+                     AND b.cancelled_at IS NULL AND b.state <> 'done'
+               GROUP BY m.user_id, m.payer
+            ), settled AS (
+              SELECT user_id, CASE WHEN for_nothing THEN NULL WHEN goes_on THEN payer
+                                   WHEN oldest IS NOT NULL THEN oldest
+                                   WHEN stays THEN payer ELSE later END AS payer FROM wanted)
+            UPDATE verifier.open_verifications o SET payer = s.payer
+              FROM settled s WHERE o.user_id = s.user_id AND o.payer IS DISTINCT FROM s.payer
         """),
         {"batch": batch_id},
     )
+
+
+#: Calls of a batch's verifications that cost or may cost something, and that nobody pays for.
+_UNPAID: Final = """
+    verifier.batch_items i
+      JOIN verifier.attempts a ON a.verification_id = i.verification_id
+     WHERE i.batch_id = :batch AND a.payer IS NULL AND a.price IS NOT NULL
+       AND (a.state IN ('started', 'lost') OR (a.state = 'completed' AND a.billed <> 'no'))
+"""
+_LOCK_UNPAID: Final = text(f"SELECT FROM {_UNPAID} ORDER BY a.id FOR NO KEY UPDATE OF a")
+_PAY: Final = text(f"""
+    WITH unpaid AS MATERIALIZED (SELECT a.id, a.started_at FROM {_UNPAID}), paid AS (
+      UPDATE verifier.attempts a SET payer = :batch
+        FROM unpaid u WHERE a.id = u.id AND a.started_at = u.started_at RETURNING a.price)
+    INSERT INTO verifier.spending (scope, amount)
+    SELECT 'batch:' || CAST(:batch AS bigint), coalesce(sum(price), 0) FROM paid
+    ON CONFLICT (scope) DO UPDATE SET amount = spending.amount + excluded.amount
+""")  # noqa: S608 - constants only
+
+
+def begin_to_pay(connection: Connection, batch_id: int) -> None:
+    """A batch that had no budget has one: what nobody paid of its verifications until now is its
+    own, and what is under way gives back when it turns out to be free."""
+    # Before the rows of the verifications, as whoever records an answer locks them.
+    connection.execute(_LOCK_UNPAID, {"batch": batch_id})
+    settle(connection, batch_id)
+    connection.execute(_PAY, {"batch": batch_id})

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+import structlog
+from sqlalchemy.exc import DataError
+
 from verifier.config import config
 from verifier.store import batches, claims, holding, loading
 from verifier.store.engine import transaction
 from verifier.upkeep import overdue
 from verifier.verification import ring, submit
 from verifier.verification.batches import end_cancelled, pause_exhausted
+
+_log = structlog.get_logger(__name__)
 
 #: Rows a sweep handles at once, and how many rounds it makes; the next sweep does the rest.
 _CHUNK = 1000
@@ -50,7 +55,11 @@ def sweep() -> dict[str, int]:
         unloaded = loading.unfinished_loads(connection)
         cancelled = holding.cancelled_unfinished(connection)
     for batch in unloaded:
-        submit.load(batch, most=_ROUNDS, wait=False)
+        try:
+            submit.load(batch, most=_ROUNDS, wait=False)
+        except DataError as error:  # the others go on
+            _log.error("a batch cannot be loaded", batch=batch, kind=type(error).__name__)
+            continue
         swept.loaded += 1
     for batch in cancelled:
         swept.cancelled += end_cancelled(batch, most=_ROUNDS, wait=False)

@@ -98,11 +98,11 @@ def pause_exhausted() -> int:
 
     Only when none of their calls is under way: one that is not billed gives its money back.
     """
-    currency = config().budget.currency
+    currency, fault = config().budget.currency, submit.currency_fault()
     with transaction() as connection:
         found = spending.exhausted_batches(connection)
         for row in found:
-            reason = f"its budget of {row.budget.normalize():f} {currency} is used up"
+            reason = fault or f"its budget of {row.budget.normalize():f} {currency} is used up"
             holding.pause(connection, row.id, by="budget", reason=reason)
     with transaction() as connection:  # a late answer gave some back
         for solvent in spending.solvent_batches(connection):
@@ -168,7 +168,7 @@ def rerun(
 
     Raises NotFoundError, and what submitting raises.
     """
-    request = rerun_request(of, only, priority, label, existing(of).budget)
+    request = rerun_request(of, only, priority, label, _budget_of_rerun(of, caller, key))
     submitted = submit.submit(caller, key, request)
     if only != "waiting":
         return Rerun(submitted, None)
@@ -176,3 +176,14 @@ def rerun(
         brought = turns.bring_forward(connection, submitted.batch)
     ring.ring_lanes()
     return Rerun(submitted, brought)
+
+
+def _budget_of_rerun(of: int, caller: str, key: str) -> Decimal | None:
+    """As large as its model's; of a repeat, as it was when it was asked for."""
+    with transaction() as connection:
+        asked = batches.request_of(connection, caller, key)
+    if asked is None or asked.get("rerun_of") != of:
+        model: Decimal | None = existing(of).budget
+        return model
+    budget = asked.get("budget")
+    return Decimal(budget) if budget is not None else None

@@ -59,6 +59,8 @@ class CheckPolicy:
         self._carrier = answered & {Check.CARRIER}
         self._fresh = timedelta(days=policy.carrier.fresh_days)
         self._first = policy.carrier.when == "first"
+        #: Nobody reaches the lane: a look-up that put a number into it is not believed for ever.
+        self._dead = not now_standing.choices
         self._plain = Possible(self._always, status_of=self._status_of)
 
     def possible(self, row: Row[Any]) -> Possible:
@@ -72,7 +74,8 @@ class CheckPolicy:
             found |= self._carrier
         if found == self._plain.checks:
             return self._plain
-        return Possible(found, stale and self._first, self._status_of)
+        first = self._first or (self._dead and row.carrier_seen_at is not None)
+        return Possible(found, stale and first, self._status_of)
 
     def since(self, row: Row[Any]) -> date | None:
         """The day since which one person should have held the number: when it was bound, or else

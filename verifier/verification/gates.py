@@ -148,6 +148,12 @@ class Gates:
             a for a in passed.asked if a.ask.check is not None or a.candidate.row.id in allowed
         ]
 
+    def _charged(self, asked: Asked) -> Decimal:
+        """What it takes of a budget: more than any has, where it is paid in another currency."""
+        config, price = self._runtime.config, price_of(self._runtime, asked.ask, self._share)
+        foreign = config.providers[asked.ask.provider].currency != config.budget.currency
+        return Decimal("Infinity") if price and foreign else price
+
     def _take_money(self, passed: Passed) -> None:
         """Charge the budgets before a call; without money left nothing is asked."""
         config, now = self._runtime.config, self._now
@@ -163,7 +169,7 @@ class Gates:
             return
         charges = [
             spending.Charge(
-                price_of(self._runtime, a.ask, self._share),
+                self._charged(a),
                 (month,)
                 if a.candidate.row.payer is None
                 else (month, spending.batch_scope(a.candidate.row.payer)),

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from verifier.carriers.base import Answer
 from verifier.clock import business_date
 from verifier.errors import StoreUnavailableError
-from verifier.outcomes import Check, Fact, Lane, Outcome
+from verifier.outcomes import AFTER_PROMPT, Check, Fact, Lane, Outcome
 from verifier.resilience import breaker as breakers
 from verifier.store import claims, clock, planning, providers, records
 from verifier.store.engine import transaction
@@ -268,6 +268,8 @@ def _moves_as(answer: Answer, check: Check | None) -> Outcome:
     """What the answer is to the provider's breaker."""
     if answer.is_about_the_person:
         return Outcome.CHECKED  # the vendor works
+    if answer.outcome is Outcome.TIMEOUT and answer.detail == AFTER_PROMPT:
+        return Outcome.MAINTENANCE
     if answer.refuses_us and check is None:
         return Outcome.PROVIDER_ERROR  # who refuses our parameters, and nothing else, is no use
     return answer.outcome

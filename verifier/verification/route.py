@@ -86,10 +86,10 @@ def route(
         if not configured:
             return NoneAvailable(None, "no_provider")
         known = settle_known(past)  # by a provider of the lane it was taken for before
-        if known is not None:
-            check = owed(past, possible)
-            return known if check is None else _ask_check(check, past, checkers.get(check, ()))
-        return Settle(str(Outcome.UNSUPPORTED_NUMBER), unsupported_detail(lane), None)
+        check = owed(past, possible)
+        if check is not None:
+            return _ask_check(check, past, checkers.get(check, ()))
+        return known or Settle(str(Outcome.UNSUPPORTED_NUMBER), unsupported_detail(lane), None)
     mismatched = last_result(past)
     if mismatched is not None and wants_raw_name(past, has_raw_name):
         same = next((c for c in choices if c.name == mismatched.provider), None)

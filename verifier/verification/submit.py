@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, get_args
 from sqlalchemy import Connection, Row
 from sqlalchemy.exc import OperationalError
 
-from verifier.config import config
+from verifier.config import MOST_MONEY, config
 from verifier.doorbell import DEFAULT_FOREIGN_QUEUE, check_foreign_task
 from verifier.errors import ConflictError, StoreUnavailableError, UsageError
 from verifier.identity.errors import InvalidField
@@ -49,7 +49,6 @@ _KEY_SECONDS: Final = 20
 
 #: The longest deadline a request may ask for: a year.
 _MOST_HOURS: Final = 8760
-_MOST_MONEY: Final = 100_000_000
 _KEY_FIX: Final = "Platforms and references have 1 to 128 printable characters, no personal data."
 _HOURS_FIX: Final = f"Pass deadline_hours=1 to {_MOST_HOURS}, or leave it out: then as configured."
 
@@ -163,7 +162,7 @@ def money(amount: object) -> Decimal | None:
         value = Decimal(str(amount)) if not isinstance(amount, bool) else Decimal("NaN")
     except ArithmeticError:
         value = Decimal("NaN")
-    if not (value.is_finite() and 0 < value < _MOST_MONEY) or value != round(value, 6):
+    if not (value.is_finite() and 0 < value < MOST_MONEY) or value != round(value, 6):
         raise UsageError(
             "The budget must be an amount above 0, below 100,000,000, with at most six decimals.",
             fix="Pass for instance 500 or 499.50, or leave it out: then as configured.",
@@ -249,11 +248,12 @@ def submit(caller: str, key: str, request: Request) -> Submitted:
 
 def check_currency() -> None:
     """A budget is in one currency, and sums of several mean nothing. Raises UsageError."""
-    if fault := _currency_fault():
+    if fault := currency_fault():
         raise UsageError(fault, fix="Set [budget] currency, or submit without a budget.")
 
 
-def _currency_fault() -> str | None:
+def currency_fault() -> str | None:
+    """Why no budget can be counted now, or None."""
     current = config()
     others = {row.currency for row in current.providers.values()} - {current.budget.currency}
     if not others:
@@ -398,7 +398,7 @@ def load(batch_id: int, most: int | None = None, *, wait: bool = True) -> None:
 
 def _hold_what_no_budget_fits(batch_id: int) -> None:
     """SQL took the request, and does not know what providers are paid in."""
-    if (fault := _currency_fault()) is None:
+    if (fault := currency_fault()) is None:
         return
     with transaction() as connection:
         batch = batches.get(connection, batch_id)

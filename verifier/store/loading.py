@@ -252,7 +252,10 @@ def load_chunk(
         # every user is there.
         done += connection.execute(ways.open, span).rowcount
         if done < top.number:
-            done += connection.execute(ways.join, span).rowcount
+            joined = connection.execute(ways.join, span).rowcount
+            done += joined
+            if joined and span["payer"] is not None:
+                payers.settle(connection, batch_id, after=batch.loaded_to, to=top.top)
         if done < top.number:
             done += connection.execute(ways.take_answers, span).scalar_one()
         if done == before:  # an answer that stands with the user, but is not in the history
@@ -322,10 +325,7 @@ _TAKE_ANSWERS: Final = """
 # to the tally that settling makes; it does not get in the way of claims.
 _JOIN: Final = """
     WITH joined AS MATERIALIZED (
-      SELECT o.user_id, o.id,
-             EXISTS (SELECT FROM verifier.batches b
-                      WHERE b.id = o.payer AND b.cancelled_at IS NOT NULL) AS payer_left
-        FROM verifier.open_verifications o
+      SELECT o.user_id, o.id FROM verifier.open_verifications o
         JOIN verifier.batch_items i ON i.user_id = o.user_id
        WHERE i.batch_id = :batch AND i.user_id > :from AND i.user_id <= :to
          AND o.id <> i.verification_id {unanswered}
@@ -333,14 +333,13 @@ _JOIN: Final = """
     ), promoted AS (
       UPDATE verifier.open_verifications o
          SET priority = least(o.priority, :priority), held = o.held AND :held,
-             -- Who has no budget pays for all; who has one lets go on what another's is spent for.
-             payer = CASE WHEN :held THEN o.payer WHEN CAST(:payer AS bigint) IS NULL THEN NULL
-                          WHEN o.held OR j.payer_left THEN :payer ELSE o.payer END,
+             -- Who has no budget pays for all; of one who has, the payers are settled.
+             payer = CASE WHEN CAST(:payer AS bigint) IS NULL AND NOT :held THEN NULL
+                          ELSE o.payer END,
              turn_at = verifier.turn_at(o.due_at, least(o.priority, :priority))
         FROM joined j WHERE o.user_id = j.user_id
          AND (o.priority > :priority OR (o.held AND NOT :held)
-              OR (o.payer IS NOT NULL AND CAST(:payer AS bigint) IS NULL AND NOT :held)
-              OR j.payer_left)
+              OR (o.payer IS NOT NULL AND CAST(:payer AS bigint) IS NULL AND NOT :held))
     )
     UPDATE verifier.batch_items i SET verification_id = j.id FROM joined j
      WHERE i.batch_id = :batch AND i.user_id = j.user_id

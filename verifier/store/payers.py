@@ -12,37 +12,41 @@ from typing import Final
 
 from sqlalchemy import Connection, text
 
+_MINE: Final = """
+    SELECT o.user_id, o.id, o.payer FROM verifier.open_verifications o
+     WHERE o.id IN (SELECT verification_id FROM verifier.batch_items
+                     WHERE batch_id = :batch AND user_id > :from AND user_id <= :to)
+       AND o.priority > 0
+"""
+_LOCK: Final = text(f"{_MINE} ORDER BY o.user_id FOR UPDATE OF o")
+_SETTLE: Final = text(f"""
+    WITH mine AS MATERIALIZED ({_MINE}), wanted AS (
+      SELECT m.user_id, m.payer,
+             bool_or(b.paused_at IS NULL AND b.budget IS NULL) AS for_nothing,
+             bool_or(b.paused_at IS NULL AND b.id = m.payer) AS goes_on,
+             min(b.id) FILTER (WHERE b.paused_at IS NULL) AS oldest,
+             bool_or(b.id = m.payer) AS stays,
+             min(b.id) FILTER (WHERE b.budget IS NOT NULL) AS later
+        FROM mine m JOIN verifier.batch_items x ON x.verification_id = m.id
+        JOIN verifier.batches b ON b.id = x.batch_id
+             AND b.cancelled_at IS NULL AND b.state <> 'done'
+       GROUP BY m.user_id, m.payer
+    ), settled AS (
+      SELECT user_id, CASE WHEN for_nothing THEN NULL WHEN goes_on THEN payer
+                           WHEN oldest IS NOT NULL THEN oldest
+                           WHEN stays THEN payer ELSE later END AS payer FROM wanted)
+    UPDATE verifier.open_verifications o SET payer = s.payer
+      FROM settled s WHERE o.user_id = s.user_id AND o.payer IS DISTINCT FROM s.payer
+""")  # noqa: S608 - constants only
+_LAST: Final = 2**63 - 1
 
-def settle(connection: Connection, batch_id: int) -> None:
-    """For every open verification that this batch wants."""
-    connection.execute(
-        text("""
-            WITH mine AS MATERIALIZED (
-              SELECT o.user_id, o.id, o.payer FROM verifier.open_verifications o
-               WHERE o.id IN (SELECT verification_id FROM verifier.batch_items
-                               WHERE batch_id = :batch)
-                 AND o.priority > 0
-               ORDER BY o.user_id FOR UPDATE OF o
-            ), wanted AS (
-              SELECT m.user_id, m.payer,
-                     bool_or(b.paused_at IS NULL AND b.budget IS NULL) AS for_nothing,
-                     bool_or(b.paused_at IS NULL AND b.id = m.payer) AS goes_on,
-                     min(b.id) FILTER (WHERE b.paused_at IS NULL) AS oldest,
-                     bool_or(b.id = m.payer) AS stays,
-                     min(b.id) FILTER (WHERE b.budget IS NOT NULL) AS later
-                FROM mine m JOIN verifier.batch_items x ON x.verification_id = m.id
-                JOIN verifier.batches b ON b.id = x.batch_id
-                     AND b.cancelled_at IS NULL AND b.state <> 'done'
-               GROUP BY m.user_id, m.payer
-            ), settled AS (
-              SELECT user_id, CASE WHEN for_nothing THEN NULL WHEN goes_on THEN payer
-                                   WHEN oldest IS NOT NULL THEN oldest
-                                   WHEN stays THEN payer ELSE later END AS payer FROM wanted)
-            UPDATE verifier.open_verifications o SET payer = s.payer
-              FROM settled s WHERE o.user_id = s.user_id AND o.payer IS DISTINCT FROM s.payer
-        """),
-        {"batch": batch_id},
-    )
+
+def settle(connection: Connection, batch_id: int, *, after: int = 0, to: int = _LAST) -> None:
+    """For the open verifications that this batch wants (of users ``after`` … ``to``)."""
+    asked = {"batch": batch_id, "from": after, "to": to}
+    # Lock first, look afterwards: whoever was joining a row has then committed, and is seen.
+    connection.execute(_LOCK, asked)
+    connection.execute(_SETTLE, asked)
 
 
 #: Calls of a batch's verifications that cost or may cost something, and that nobody pays for.

@@ -39,7 +39,11 @@ def work_checks(connection: Connection) -> Iterator[Check]:
     own = gateways.providers_only(every)
     yield from _standing("provider", {n: row for n, row in own.items() if n in current.providers})
     yield from _of_checks(
-        {n: row for n, row in providers.of_checks(every).items() if n in current.providers}
+        {
+            name: row
+            for name, row in providers.of_checks(every).items()
+            if name in current.providers and current.providers[name].checks
+        }
     )
     told = gateways.get_all(connection)
     yield from _standing("gateway", {n: row for n, row in told.items() if n in current.gateways})

@@ -70,7 +70,7 @@ local dev:
 
 lock: local
 	@test -x .venv-lock/bin/uv || { $(BIN)/python -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv; }
-	$(COMPILE) --output-file requirements/production.txt
+	$(COMPILE) requirements/build.in --output-file requirements/production.txt
 	$(COMPILE) requirements/build.in $(LOCAL_EXTRAS) --output-file requirements/local.txt
 	$(COMPILE) $(LOCAL_EXTRAS) --extra dev --output-file requirements/dev.txt
 

@@ -197,5 +197,32 @@ def test_a_byte_order_mark_is_taken(check: Cli) -> None:
     assert "ok    configuration" in check("\ufeff" + GOOD).out
 
 
+def test_a_key_that_is_none_is_found(check: Cli, tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    key.write_text("no key\n", "utf-8")
+    table = f"""
+[providers.operator]
+kind = "camara"
+endpoint = "https://operator.example"
+auth = "client_credentials"
+client_id = "env:TEST_SECRET_ID"
+private_key = "file:{key}"
+token_endpoint = "https://operator.example/token"
+purpose = "FraudPreventionAndDetection"
+lanes = ["cucc"]
+"""
+    ran = check(GOOD + table)
+    assert "fail  secrets of provider operator: " in ran.out
+    assert "private_key is not an unencrypted PEM private key" in ran.out
+
+
+def test_a_budget_without_prices_is_warned_of(check: Cli) -> None:
+    assert "warn  prices: no price for tencent, spare" in check(GOOD).out
+    priced = GOOD.replace("preference = 2", "preference = 2\nprice = 0.4")
+    assert "warn  prices: no price for tencent:" in check(priced).out
+    free = GOOD.replace("per_month = 20000.50", "")
+    assert " prices:" not in check(free).out
+
+
 def test_two_apis_of_one_vendor_are_one_way(check: Cli) -> None:
     assert "cmcc (tencent)" in check(GOOD).out

@@ -242,7 +242,7 @@ def test_the_doctor_names_each_fault_with_its_remedy(
     failed = {name for name, check in found.items() if check["verdict"] == "fail"}
     assert failed == {
         "secrets of provider tencent", "secrets of provider spare", "key ring", "broker",
-        "workers", "quarantine", "provider tencent",
+        "workers", "quarantine", "provider tencent", "lane cucc", "lane ctcc",
     }  # fmt: skip
     assert found["deadlines"]["verdict"] == "warn"
     assert all(found[name]["fix"] for name in failed)

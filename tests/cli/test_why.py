@@ -20,6 +20,9 @@ DUE = Group("waiting", "new", 5, 5, 0, None)
 CLOSED = Group("waiting", "maintenance", 4, 4, 0, LATER)
 NOT_DUE = Group("waiting", "next_day", 7, 0, 0, LATER)
 
+PAUSED = ProviderStanding("d", "paused", False, "paused by me", None)
+STOPPED = Group("waiting", "paused", 2, 2, 0, None)
+
 LANE = LaneStanding(
     lane="cmcc",
     stopped_by=None,
@@ -41,7 +44,10 @@ LANE = LaneStanding(
         (replace(LANE, groups=()), "idle", None),
         (replace(LANE, worker_seen=False), "no_worker", None),
         (replace(LANE, worker_seen=False, groups=(NOT_DUE,)), "next_day", LATER),
-        (replace(LANE, groups=(NOT_DUE, Group("waiting", "retry", 1, 0, 0, NOW))), "next_day", NOW),
+        (replace(LANE, groups=(NOT_DUE, Group("waiting", "retry", 1, 0, 0, NOW))), "next_day",
+         LATER),
+        (replace(LANE, groups=(NOT_DUE, CLOSED)), "maintenance", LATER),
+        (replace(LANE, groups=(NOT_DUE, STOPPED), providers=(PAUSED,)), "paused", None),
         (replace(LANE, groups=(CALLED,)), "working", None),
         (replace(LANE, groups=(Group("quarantined", "quarantined", 1, 0, 0, None),)),
          "quarantined", None),
@@ -72,6 +78,12 @@ def test_the_strongest_cause_is_told(
 def test_a_provider_that_only_an_operator_can_bring_back_has_its_remedy() -> None:
     assert why(replace(LANE, providers=(SUSPENDED,))).fix == "`verifier provider resume c`"
     assert why(replace(LANE, providers=(DOWN, SUSPENDED))).fix is None
+
+
+def test_providers_that_are_paused_are_no_batches_that_are() -> None:
+    found = why(replace(LANE, groups=(NOT_DUE, STOPPED), providers=(PAUSED,)))
+    assert found.text == "no provider of the lane can be asked (d: paused by me)"
+    assert found.fix == "`verifier provider resume d`"
 
 
 def test_a_closed_lane_names_the_providers_that_cannot_be_asked() -> None:

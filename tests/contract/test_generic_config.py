@@ -274,7 +274,7 @@ def test_a_secret_with_a_line_break_is_found_at_the_start(
     monkeypatch.setenv("SECRET", "bad\n")
     config = Config.model_validate({"providers": {"reseller": RESELLER}})
     with pytest.raises(ConfigError, match=r"app_secret .* holds a line break"):
-        registry.build(config)
+        registry.build_one("reseller", config.providers["reseller"], 1)
 
 
 def test_without_jinja2_the_file_says_what_to_install(

@@ -141,6 +141,37 @@ def test_a_provider_that_comes_back_is_asked_by_one_probe_first(world: World) ->
     assert world.one("SELECT state FROM verifier.providers WHERE name = 'first'").state == "open"
 
 
+def test_a_provider_that_cannot_be_made_stops_no_other(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its secret is not there: what only it could answer waits, and is not told anything."""
+    path = Path(os.environ["VERIFIER_CONFIG"])
+    broken = """
+[providers.broken]
+kind = "tencent"
+secret_id = "env:NOBODY_HAS_SET_THIS"
+secret_key = "env:NOR_THIS"
+lanes = ["cmcc", "ctcc"]
+preference = 1
+"""
+    text = path.read_text("utf-8")
+    path.write_text(text.replace('"cucc", "ctcc"', '"cucc"') + broken, "utf-8")
+    forget()
+    (mobile,), (telecom,) = world.people(1), world.people(1, lane=Lane.CTCC)
+    _submit(world)
+    for lane in (Lane.CMCC, Lane.CTCC):
+        world.drain(lane)
+    assert client.get(mobile.reference).status == "verified"
+    waiting = client.get(telecom.reference)
+    assert (waiting.status, waiting.reason) == ("unverified", "provider_suspended")
+    assert "NOBODY_HAS_SET_THIS" in capsys.readouterr().out
+    path.write_text(text, "utf-8")
+    forget()
+    world.later(minutes=2)
+    world.drain(Lane.CTCC)
+    assert client.get(telecom.reference).status == "verified"
+
+
 def test_refused_credentials_suspend_the_provider_until_an_operator_resumes(world: World) -> None:
     people = world.people(4)
     world.sandbox.client.fault("tencent", "auth")

@@ -8,17 +8,21 @@ from verifier.errors import ConfigError
 from verifier.transport import Transport
 
 
-def build(config: Config, threads: int | None = None) -> dict[str, Provider]:
-    """Name → provider. ``threads`` calls may be under way at each (default: the engine's).
-
-    Opens no connection. Raises ConfigError when a secret is missing or an option does not fit.
-    """
-    count = config.engine.threads if threads is None else threads
-    return {name: build_one(name, row, count) for name, row in config.providers.items()}
+def build(config: Config) -> tuple[dict[str, Provider], dict[str, ConfigError]]:
+    """Name → provider, and why the others cannot be made: a secret is missing or no key, or a
+    package is. Opens no connection."""
+    built: dict[str, Provider] = {}
+    faults: dict[str, ConfigError] = {}
+    for name, row in config.providers.items():
+        try:
+            built[name] = build_one(name, row, config.engine.threads)
+        except ConfigError as fault:
+            faults[name] = fault
+    return built, faults
 
 
 def build_one(name: str, row: ProviderConfig, threads: int) -> Provider:
-    """One of them; as :func:`build`."""
+    """One of them; ``threads`` calls may be under way at it. Raises ConfigError."""
     if not isinstance(row, Settings):
         raise ConfigError(
             f"providers.{name}: the kind {row.kind} makes no provider.",

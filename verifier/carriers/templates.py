@@ -127,10 +127,11 @@ def renderer(source: str) -> Render:
 
 
 def _parsed(source: str) -> nodes.Template:
+    environment = _environment()
     from jinja2 import TemplateError
 
     try:
-        return _environment().parse(source)
+        return environment.parse(source)
     except TemplateError as error:
         raise TemplateFault(f"is no template: {error.message}") from None
     except (RecursionError, ValueError, OverflowError, SyntaxError):

@@ -25,8 +25,15 @@ def group() -> None:
 @click.option("--seed", type=int, default=1, show_default=True, help="With --people.")
 def serve(port: int, state: Path, people: int | None, seed: int) -> None:
     """Serve on 127.0.0.1 until SIGTERM or SIGINT."""
-    from verifier.errors import VerifierError
-    from verifier.sandbox.server import serve as serve_sandbox
+    from verifier.errors import ConfigError, VerifierError
+
+    try:
+        from verifier.sandbox.server import serve as serve_sandbox
+    except ImportError as error:
+        raise ConfigError(
+            f"The sandbox needs {error.name}, which is not installed.",
+            fix="pip install 'verifier[sandbox]'",
+        ) from None
 
     if people is not None:
         _write(state, people, seed, option="--state")

@@ -155,25 +155,35 @@ def _resumed_by_hand(providers: Sequence[ProviderStanding]) -> str | None:
 
 
 def _not_free(lane: LaneStanding, waiting: Sequence[Group]) -> Why:
+    due = [group for group in waiting if group.due]  # by its own time: the lane holds it
+    if due and lane.providers and not any(provider.available for provider in lane.providers):
+        cause, until = _largest(due)
+        return Why(cause, _nobody(lane.providers), until, _resumed_by_hand(lane.providers))
     others = [group for group in waiting if group.cause != "paused"]
     if not others:
         return _batches_paused(lane.paused_batches)
-    cause = max(others, key=lambda group: group.users).cause
+    # What the lane holds first: that is what an operator can do something about.
+    cause, until = _largest([group for group in others if group.due] or others)
     if cause == "budget":
         return Why(
             "budget",
             "what may be spent is spent",
-            fix="`verifier provider cost` shows it; raise [budget] per_month, restart the workers",
+            fix="`verifier doctor` says of which budget; raise [budget] per_month and restart the "
+            "workers, or `verifier batch resume BATCH --budget AMOUNT`",
         )
-    until = min((group.until for group in others if group.until is not None), default=None)
     if not _lane_waits(others):
         # A provider of the lane's, or one that is to answer a check about a mismatch.
         whose = "`verifier provider list` shows who is away, also for checks"
         fix = whose if cause in _OF_PROVIDERS else None
         return Why(cause, f"nothing is due yet ({cause})", until, fix)
-    if lane.providers and not any(provider.available for provider in lane.providers):
-        return Why(cause, _nobody(lane.providers), until, _resumed_by_hand(lane.providers))
     return Why(cause, f"the lane waits ({cause})", until)
+
+
+def _largest(groups: Sequence[Group]) -> tuple[str, datetime | None]:
+    """The cause of most of them, and when the first of these may go on."""
+    cause = max(groups, key=lambda group: group.users).cause
+    times = [g.until for g in groups if g.cause == cause and g.until is not None]
+    return cause, min(times, default=None)
 
 
 def _batches_paused(batches: Sequence[PausedBatch]) -> Why:

@@ -24,6 +24,8 @@ def _check_secret_reference(value: str) -> str:
         raise ValueError('a secret must be a reference: "env:NAME" or "file:/path/to/secret"')
     if not value.isprintable():
         raise ValueError("has a character that cannot be seen")
+    if not value.partition(":")[2].strip():
+        raise ValueError("names no variable or file after the colon")
     return value
 
 

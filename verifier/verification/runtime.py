@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
+import structlog
 from sqlalchemy import Row
 
 from verifier.carriers import registry
@@ -41,14 +42,16 @@ class Runtime:
 
     def breakers(self) -> set[str]:
         """Every such row."""
-        rows = self.config.providers
-        asked = ((name, check) for name in self.providers for check in (None, *rows[name].checks))
+        rows = self.config.providers.items()
+        asked = ((name, check) for name, row in rows for check in (None, *row.checks))
         return {self.breaker_of(name, check) for name, check in asked}
 
     def longest_call(self) -> float:
         """Seconds the slowest provider's call may take."""
         return max((row.timeout for row in self.config.providers.values()), default=0.0)
 
+
+_log = structlog.get_logger(__name__)
 
 #: Users whose data is tried before work begins.
 _SAMPLE: Final = 20
@@ -63,14 +66,18 @@ def new_token() -> int:
 def runtime() -> Runtime:
     """This process's runtime; registers the configured providers and the lanes' slots.
 
-    Raises ConfigError, or DecryptionError when the key ring does not open what is stored.
+    A provider that cannot be made stands like one that its vendor has suspended. Raises
+    ConfigError, or DecryptionError when the key ring does not open what is stored.
     """
     current = config()
     keyring = KeyRing.load(settings().keyring_path)
+    built, faults = registry.build(current)
+    for name, fault in faults.items():  # the others go on
+        _log.error("a provider cannot be used", provider=name, fault=str(fault), fix=fault.fix)
     made = Runtime(
         config=current,
         keyring=keyring,
-        providers=registry.build(current, current.engine.threads),
+        providers=built,
         pool=CallPool(current.engine.threads),
     )
     with engine.transaction() as connection:

@@ -74,14 +74,15 @@ def assess(runtime: Runtime, lane: Lane, rows: Iterable[Row[Any]]) -> Standing:
     def choice(place: int, name: str, check: Check | None = None) -> Choice:
         breaker = breakers[runtime.breaker_of(name, check)]
         paused = by_name[name].paused_at is not None
+        usable = name in runtime.providers and not paused
         return Choice(
             name=name,
             preference=place,
-            available=breaker.available(now) and not paused,
-            not_before=None if paused else breaker.not_before,
-            reason="paused" if paused else _waiting_reason(breaker),
+            available=breaker.available(now) and usable,
+            not_before=breaker.not_before if usable else None,
+            reason="paused" if paused else _waiting_reason(breaker, usable=usable),
             weight=shares.get(name, _LAST) if shares else None,
-            probe=breaker.probe_due(now) and not paused,
+            probe=breaker.probe_due(now) and usable,
         )
 
     choices = tuple(choice(place, name) for place, name in enumerate(names))
@@ -98,5 +99,7 @@ def assess(runtime: Runtime, lane: Lane, rows: Iterable[Row[Any]]) -> Standing:
     )
 
 
-def _waiting_reason(breaker: Breaker) -> str | None:
-    return "provider_suspended" if breaker.state == "suspended" else breaker.reason
+def _waiting_reason(breaker: Breaker, *, usable: bool) -> str | None:
+    """``usable``: it could be made from its configuration."""
+    suspended = breaker.state == "suspended" or not usable
+    return "provider_suspended" if suspended else breaker.reason

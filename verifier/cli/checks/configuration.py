@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from verifier.carriers import registry
 from verifier.cli.checks.check import Check, fail, failed, ok, warn
 from verifier.config import CallbackConfig, Config, config, resolve_secret
 from verifier.errors import ConfigError
@@ -26,6 +27,7 @@ def configuration_checks() -> Iterator[Check]:
     yield ok("configuration", str(path) if path.exists() else "defaults (no file)")
     yield from _secrets(current)
     yield from _lanes(current)
+    yield from _prices(current)
     yield _gateways(current)
     environment = settings()
     for name, url, own in (
@@ -43,7 +45,12 @@ def configuration_checks() -> Iterator[Check]:
 def _secrets(current: Config) -> Iterator[Check]:
     references: list[tuple[str, tuple[str, ...]]] = []
     for name, provider in current.providers.items():
-        references.append((f"provider {name}", provider.secrets()))
+        try:
+            registry.build_one(name, provider, 1).close()
+        except ConfigError as error:  # its lanes' other providers go on
+            yield failed(f"secrets of provider {name}", error)
+        else:
+            yield _usable(f"provider {name}", provider.secrets(), "can be used")
     for name, gateway in current.gateways.items():
         references.append((f"gateway {name}", (gateway.key_id, gateway.key_secret)))
     if current.callbacks.broker_url is not None:
@@ -116,6 +123,25 @@ def _lanes(current: Config) -> Iterator[Check]:
     else:
         named = (f"{lane}: {', '.join(sorted(vendors))}" for lane, vendors in ways.items())
         yield ok("lanes", f"two independent ways or more ({'; '.join(named)})")
+
+
+def _prices(current: Config) -> Iterator[Check]:
+    """A budget counts what is configured: what has no price costs it nothing."""
+    free = [name for name, row in current.providers.items() if row.lanes and not row.price]
+    free += [
+        f"{name}'s {check}"
+        for name, row in current.providers.items()
+        for check in row.checks
+        if not row.check_prices.get(check)
+    ]
+    budget = current.budget
+    if free and (budget.per_batch is not None or budget.per_month is not None):
+        yield warn(
+            "prices",
+            f"no price for {', '.join(free)}: the budget counts them as free",
+            "Set price and check_prices of your contract (docs/providers.md), 0 only where a "
+            "billed answer costs nothing.",
+        )
 
 
 def _ways(current: Config, lane: Lane) -> set[str]:

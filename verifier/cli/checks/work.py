@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row
 
 from verifier.cli import costs, talk
 from verifier.cli.checks.check import Check, fail, ok, warn
+from verifier.cli.standing import read_lanes
 from verifier.cli.webhookview import NOT_READ, READ_IT, read_endpoints
 from verifier.cli.workers_seen import FRESH_SECONDS, fresh_queues
 from verifier.config import Config, config
@@ -45,6 +46,7 @@ def work_checks(connection: Connection) -> Iterator[Check]:
             if name in current.providers and current.providers[name].checks
         }
     )
+    yield from _lanes_without(connection)
     told = gateways.get_all(connection)
     yield from _standing("gateway", {n: row for n, row in told.items() if n in current.gateways})
     yield from _budgets(connection, current)
@@ -142,10 +144,23 @@ def _standing(kind: str, rows: Mapping[str, Row[Any]]) -> Iterator[Check]:
             yield warn(
                 title,
                 f"not asked: {row.reason}, until {talk.at(row.not_before)}",
-                "It is tried again by itself; the lanes' other providers go on meanwhile.",
+                "It is tried again by itself; a lane's other providers go on meanwhile.",
             )
         else:
             yield ok(title, "in use")
+
+
+def _lanes_without(connection: Connection) -> Iterator[Check]:
+    """Lanes whose every provider is away: their people wait."""
+    for lane in read_lanes(connection):
+        if lane.providers and not any(provider.available for provider in lane.providers):
+            named = "; ".join(f"{p.name}: {p.reason or p.state}" for p in lane.providers)
+            yield fail(
+                f"lane {lane.lane}",
+                f"nobody can be asked ({named})",
+                "`verifier queue why` says until when; add a provider of another vendor, or resume "
+                "one that was paused.",
+            )
 
 
 def _of_checks(rows: Mapping[str, Row[Any]]) -> Iterator[Check]:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.contract.cases.camara import AuthorizationServer
 from tests.transport.certificates import Certificates, make_certificates
+from verifier.sandbox.server import SandboxServer
 from verifier.transport import Transport
 
 
@@ -25,3 +26,16 @@ def transport(certificates: Certificates) -> Iterator[Transport]:
 def authorization_server() -> Iterator[None]:
     with AuthorizationServer.running():
         yield
+
+
+@pytest.fixture(scope="module")
+def _sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxServer]:
+    with SandboxServer(tmp_path_factory.mktemp("sandbox")) as running:
+        yield running
+
+
+@pytest.fixture
+def blank_sandbox(_sandbox: SandboxServer) -> SandboxServer:
+    """The vendors, who know nobody yet, were asked nothing and are told nothing else."""
+    _sandbox.client.reset(truth=True, faults=True, settings=True, register=True)
+    return _sandbox

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -27,12 +25,11 @@ PUSH, SMS = GATEWAYS
 
 
 @pytest.fixture
-def sandbox(tmp_path: Path) -> Iterator[SandboxServer]:
-    with SandboxServer(tmp_path / "sandbox") as running:
-        running.client.put(
-            RegisterEntry(PERSON.phone, PERSON.name, PERSON.id_number, Lane.CMCC, push_token=TOKEN)
-        )
-        yield running
+def sandbox(blank_sandbox: SandboxServer) -> SandboxServer:
+    blank_sandbox.client.put(
+        RegisterEntry(PERSON.phone, PERSON.name, PERSON.id_number, Lane.CMCC, push_token=TOKEN)
+    )
+    return blank_sandbox
 
 
 @pytest.fixture

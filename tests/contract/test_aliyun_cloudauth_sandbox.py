@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -25,10 +23,9 @@ MASKS: tuple[Literal["md5", "normal"], ...] = ("md5", "normal")
 
 
 @pytest.fixture
-def sandbox(tmp_path: Path) -> Iterator[SandboxServer]:
-    with SandboxServer(tmp_path / "sandbox") as running:
-        running.client.put(CUSTOMER)
-        yield running
+def sandbox(blank_sandbox: SandboxServer) -> SandboxServer:
+    blank_sandbox.client.put(CUSTOMER)
+    return blank_sandbox
 
 
 def provider(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,10 +23,9 @@ CHECKS = ("carrier", "recycled", "status")
 
 
 @pytest.fixture
-def sandbox(tmp_path: Path) -> Iterator[SandboxServer]:
-    with SandboxServer(tmp_path / "sandbox") as running:
-        running.client.put(CUSTOMER, VIRTUAL_CUSTOMER)
-        yield running
+def sandbox(blank_sandbox: SandboxServer) -> SandboxServer:
+    blank_sandbox.client.put(CUSTOMER, VIRTUAL_CUSTOMER)
+    return blank_sandbox
 
 
 def provider(sandbox: SandboxServer, transport: Transport, **changed: Any) -> Provider:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -24,10 +23,9 @@ FLOWS = ["client_credentials", "jwt_bearer", "ciba"]
 
 
 @pytest.fixture
-def sandbox(tmp_path: Path) -> Iterator[SandboxServer]:
-    with SandboxServer(tmp_path / "sandbox") as running:
-        running.client.put(CUSTOMER)
-        yield running
+def sandbox(blank_sandbox: SandboxServer) -> SandboxServer:
+    blank_sandbox.client.put(CUSTOMER)
+    return blank_sandbox
 
 
 def build(sandbox: SandboxServer, transport: Transport, **changed: Any) -> Camara:

@@ -3,7 +3,6 @@ they agree about a person and the bill, and the vendors' troubles are never a ve
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,10 +26,9 @@ every_vendor = pytest.mark.parametrize("vendor", VENDORS, ids=str)
 
 
 @pytest.fixture
-def sandbox(tmp_path: Path) -> Iterator[SandboxServer]:
-    with SandboxServer(tmp_path / "sandbox") as running:
-        running.client.put(CUSTOMER)
-        yield running
+def sandbox(blank_sandbox: SandboxServer) -> SandboxServer:
+    blank_sandbox.client.put(CUSTOMER)
+    return blank_sandbox
 
 
 @pytest.fixture

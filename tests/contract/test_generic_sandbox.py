@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,10 +21,9 @@ CUSTOMER = RegisterEntry(PERSON.phone, PERSON.name, PERSON.id_number, Lane.CMCC)
 
 
 @pytest.fixture
-def sandbox(tmp_path: Path) -> Iterator[SandboxServer]:
-    with SandboxServer(tmp_path / "sandbox") as running:
-        running.client.put(CUSTOMER)
-        yield running
+def sandbox(blank_sandbox: SandboxServer) -> SandboxServer:
+    blank_sandbox.client.put(CUSTOMER)
+    return blank_sandbox
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -27,10 +28,11 @@ Build = Callable[..., Provider]
 
 
 @pytest.fixture
-def sandbox(tmp_path: Path) -> Iterator[SandboxServer]:
-    with SandboxServer(tmp_path / "sandbox") as running:
-        running.client.put(ENTRY)
-        yield running
+def sandbox(blank_sandbox: SandboxServer, tmp_path: Path) -> SandboxServer:
+    """Its secrets are copied: a test may spoil them."""
+    shutil.copytree(blank_sandbox.state, tmp_path / "sandbox")
+    blank_sandbox.client.put(ENTRY)
+    return blank_sandbox
 
 
 @pytest.fixture

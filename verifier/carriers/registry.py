@@ -26,6 +26,6 @@ def build_one(name: str, row: ProviderConfig, threads: int) -> Provider:
     if not isinstance(row, Settings):
         raise ConfigError(
             f"providers.{name}: the kind {row.kind} makes no provider.",
-            fix="Choose another kind (docs/reference.md lists them).",
+            fix="Choose another kind (docs/providers.md lists them).",
         )
     return row.build(name, Transport(threads=threads, connect_timeout=row.connect_timeout))

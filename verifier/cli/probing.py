@@ -58,5 +58,5 @@ def fix_of(found: Probe) -> str:
     return _FIXES.get(
         found.answer.outcome,
         "The answer is none that is documented: see that the endpoint is this vendor's, and "
-        "docs/reference.md for the kind's options.",
+        "docs/providers.md for the kind's options.",
     )

@@ -52,11 +52,14 @@ def _tell(raw: RawConnection, statement: str, role: str) -> None:
         cursor.execute(sql.SQL(statement).format(sql.Identifier(role)))
 
 
-def test_it_ends_with_what_the_tables_declare(first_version: str) -> None:
-    assert schema.differences(first_version)
-    schema.upgrade(first_version)
-    assert schema.current(first_version) == schema.head()
-    assert schema.differences(first_version) == []
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_it_ends_with_what_the_tables_declare(revision: str, servers: TestServers) -> None:
+    with new_database(servers) as url:
+        schema.upgrade(url, revision)
+        assert schema.differences(url)
+        schema.upgrade(url)
+        assert schema.current(url) == schema.head()
+        assert schema.differences(url) == []
 
 
 def test_who_is_verified_has_matched(first_version: str, owner: RawConnection) -> None:

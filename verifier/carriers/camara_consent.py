@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tenacity import RetryCallState, Retrying, retry_if_result
@@ -211,22 +211,8 @@ def spare_the_person(answer: Answer) -> Answer:
         case Outcome.NOT_SENT:
             return Answer(Outcome.TIMEOUT, answer.detail, http_status=answer.http_status)
         case Outcome.MAINTENANCE:
-            return Answer(
-                Outcome.TIMEOUT,
-                AFTER_PROMPT,
-                code=answer.code,
-                request_id=answer.request_id,
-                http_status=answer.http_status,
-                retry_after=answer.retry_after,
-            )
+            return replace(answer, outcome=Outcome.TIMEOUT, detail=AFTER_PROMPT)
         case Outcome.RATE_LIMITED:
-            return Answer(
-                Outcome.RATE_LIMITED,
-                AFTER_PROMPT,
-                code=answer.code,
-                request_id=answer.request_id,
-                http_status=answer.http_status,
-                retry_after=answer.retry_after,
-            )
+            return replace(answer, detail=AFTER_PROMPT)
         case _:
             return answer

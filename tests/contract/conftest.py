@@ -3,8 +3,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from pytest_httpserver import HTTPServer
 
 from tests.contract.cases.camara import AuthorizationServer
+from tests.contract.operators import Operator
 from tests.transport.certificates import Certificates, make_certificates
 from verifier.sandbox.server import SandboxServer
 from verifier.transport import Transport
@@ -39,3 +41,8 @@ def blank_sandbox(_sandbox: SandboxServer) -> SandboxServer:
     """The vendors, who know nobody yet, were asked nothing and are told nothing else."""
     _sandbox.client.reset(truth=True, faults=True, settings=True, register=True)
     return _sandbox
+
+
+@pytest.fixture
+def operator(httpserver: HTTPServer) -> Operator:
+    return Operator(httpserver)

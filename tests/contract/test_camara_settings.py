@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from pydantic import ValidationError
 
-from tests.contract.test_camara_tokens import pem_of
+from tests.contract.operators import pem_of
 from verifier.carriers import camara
 from verifier.config.providers import kinds
 from verifier.errors import ConfigError

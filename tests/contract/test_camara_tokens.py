@@ -1,128 +1,40 @@
-"""Tokens: what is signed and sent, how the shared one is shared, and that a person's never is."""
+"""Tokens: what is signed and sent, and how the shared one is shared."""
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from pytest_httpserver import HTTPServer
-from werkzeug import Request, Response
+from cryptography.hazmat.primitives.asymmetric import rsa
+from werkzeug import Response
 
 from tests.contract.cases.common import PERSON
 from tests.contract.faults import FAULTS, Fault
+from tests.contract.operators import (
+    SIGNER,
+    TYPE,
+    UNAUTHENTICATED,
+    Operator,
+    claims_of,
+    granted,
+    hang_after_the_request,
+    pem_of,
+    refused,
+    reply,
+    verify,
+)
 from tests.transport.scripted import SLACK, Peer, ScriptedServer, answer, eventually, refusing_url
 from verifier.carriers.base import Answer, Number
-from verifier.carriers.camara import Camara
 from verifier.carriers.camara_auth import Signer
-from verifier.carriers.camara_consent import Ciba, JwtBearer
+from verifier.carriers.camara_consent import JwtBearer
 from verifier.carriers.camara_tokens import ClientCredentials, Server, Tokens
-from verifier.outcomes import Billed, Check, Fact, Lane, Outcome, code_table
+from verifier.outcomes import Billed, Check, Fact, Outcome, code_table
 from verifier.transport import Deadline, Transport
-
-MATCH = "/kyc-match/v0.4/match"
-MATCHED = {"idDocumentMatch": "true", "nameMatch": "true"}
-UNAUTHENTICATED = {"status": 401, "code": "UNAUTHENTICATED", "message": ""}
-TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-
-
-def pem_of(key: Any) -> str:
-    pem: bytes = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return pem.decode()
-
-
-KEY = ec.generate_private_key(ec.SECP256R1())
-SIGNER = Signer("tests-client", pem_of(KEY), "key-1")
-
-
-class Operator:
-    """An operator's two servers on one port. ``tokens`` and ``answers`` are what comes next, and
-    the last one for ever."""
-
-    def __init__(self, httpserver: HTTPServer) -> None:
-        self.url = httpserver.url_for("").rstrip("/")
-        self.forms: list[dict[str, str]] = []
-        self.bearers: list[str] = []
-        self.expired = ""
-        self.consents: list[dict[str, str]] = []
-        self.tokens: list[Callable[[], Response]] = [lambda: granted("token-1")]
-        self.consent: Callable[[], Response] = lambda: reply({"auth_req_id": "r-1", "interval": 2})
-        self.answers: list[tuple[int, object]] = [(200, MATCHED)]
-        self.lock = threading.Lock()
-        httpserver.expect_request("/token", method="POST").respond_with_handler(self._token)
-        httpserver.expect_request("/bc", method="POST").respond_with_handler(self._consent)
-        for path in (MATCH, "/number-recycling/v0.2/check"):
-            httpserver.expect_request(path, method="POST").respond_with_handler(self._match)
-
-    def server(self, transport: Transport) -> Server:
-        return Server(f"{self.url}/token", "FraudPreventionAndDetection", SIGNER, transport)
-
-    def provider(self, tokens: Tokens, transport: Transport) -> Camara:
-        return Camara(
-            name="camara",
-            lanes=frozenset(Lane),
-            checks=frozenset({Check.RECYCLED}),
-            endpoint=self.url,
-            tokens=tokens,
-            transport=transport,
-        )
-
-    def _token(self, request: Request) -> Response:
-        with self.lock:
-            self.forms.append(dict(request.form))
-            make = self.tokens.pop(0) if len(self.tokens) > 1 else self.tokens[0]
-        return make()
-
-    def _consent(self, request: Request) -> Response:
-        self.consents.append(dict(request.form))
-        return self.consent()
-
-    def _match(self, request: Request) -> Response:
-        with self.lock:
-            self.bearers.append(request.headers["Authorization"].removeprefix("Bearer "))
-            if self.bearers[-1] == self.expired:
-                return reply(UNAUTHENTICATED, 401)
-            status, document = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        return reply(document, status)
-
-
-def reply(document: object, status: int = 200, **headers: str) -> Response:
-    return Response(
-        json.dumps(document), status=status, content_type="application/json", headers=headers
-    )
-
-
-def granted(token: str, seconds: object = 3600) -> Response:
-    return reply({"access_token": token, "token_type": "Bearer", "expires_in": seconds})
-
-
-def refused(error: str, status: int = 400, **headers: str) -> Response:
-    return reply({"error": error, "error_description": "说明"}, status, **headers)
-
-
-@pytest.fixture
-def operator(httpserver: HTTPServer) -> Operator:
-    return Operator(httpserver)
-
-
-def verify(provider: Camara, seconds: float = 5) -> Answer:
-    return provider.verify(PERSON, "attempt-1", Deadline.after(seconds))
-
-
-def claims_of(assertion: str, audience: str) -> dict[str, Any]:
-    claims: dict[str, Any] = jwt.decode(
-        assertion, KEY.public_key(), algorithms=["ES256"], audience=audience
-    )
-    return claims
-
 
 # ------------------------------------------------------------------- assertions
 
@@ -333,11 +245,6 @@ def test_an_authorization_server_out_of_reach_means_that_nothing_was_sent(
     assert operator.bearers == []
 
 
-def _hang(peer: Peer) -> None:
-    peer.read_request()
-    peer.hang()
-
-
 @pytest.mark.parametrize("flow", [ClientCredentials, JwtBearer])
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
 def test_a_fault_of_the_authorization_server_means_that_nothing_was_sent(
@@ -402,7 +309,7 @@ def test_limits_and_maintenance_of_the_authorization_server_are_waited_for(
 def test_who_waits_for_anothers_fetch_waits_within_the_own_deadline(
     operator: Operator, transport: Transport
 ) -> None:
-    with ScriptedServer(_hang) as hanging:
+    with ScriptedServer(hang_after_the_request) as hanging:
         tokens = ClientCredentials(Server(f"{hanging.url}token", "P", SIGNER, transport))
         provider = operator.provider(tokens, transport)
         slow = threading.Thread(target=verify, args=(provider, 30))
@@ -546,235 +453,3 @@ def test_a_check_that_gets_no_consent_leaves_it_unknown(
     number = Number(PERSON.phone, datetime.now(UTC).date())
     answered = provider.check(Check.RECYCLED, number, "a", Deadline.after(5))
     assert (answered.outcome, answered.fact) == (Outcome.CHECKED, Fact.UNKNOWN)
-
-
-# ------------------------------------------------------------- a person's token
-
-
-def test_a_persons_token_lives_for_one_call_and_is_not_asked_for_again(
-    operator: Operator, transport: Transport, caplog: pytest.LogCaptureFixture
-) -> None:
-    operator.tokens = [lambda: granted("secret-1"), lambda: granted("secret-2")]
-    operator.answers = [(200, MATCHED), (401, UNAUTHENTICATED)]
-    tokens = JwtBearer(operator.server(transport))
-    provider = operator.provider(tokens, transport)
-    with caplog.at_level("DEBUG"):
-        answers = [verify(provider), verify(provider)]
-    assert [a.outcome for a in answers] == [Outcome.MATCHED, Outcome.AUTH_CONFIG]
-    assert operator.bearers == ["secret-1", "secret-2"]
-    seen = caplog.text + repr(answers) + repr(tokens) + repr(vars(tokens))
-    assert not [word for word in ("secret-", PERSON.phone) if word in seen]
-
-
-# ------------------------------------------------------------------------- CIBA
-
-
-class Clock:
-    """Sleeps that only write down how long they were."""
-
-    def __init__(self) -> None:
-        self.slept: list[float] = []
-
-    def __call__(self, seconds: float) -> None:
-        self.slept.append(seconds)
-
-
-@pytest.fixture
-def naps() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def ciba(operator: Operator, transport: Transport, naps: Clock) -> Camara:
-    tokens = Ciba(operator.server(transport), f"{operator.url}/bc", sleep=naps)
-    return operator.provider(tokens, transport)
-
-
-PENDING: Callable[[], Response] = lambda: refused("authorization_pending")  # noqa: E731
-
-
-def test_ciba_asks_for_consent_as_the_profile_demands(operator: Operator, ciba: Camara) -> None:
-    assert verify(ciba, 60).outcome is Outcome.MATCHED
-    [form] = operator.consents
-    assertion = form.pop("client_assertion")
-    assert form == {
-        "scope": "openid dpv:FraudPreventionAndDetection kyc-match:match",
-        "login_hint": f"tel:+86{PERSON.phone}",
-        "client_assertion_type": TYPE,
-    }
-    assert claims_of(assertion, f"{operator.url}/bc")["sub"] == "tests-client"
-    [poll] = operator.forms
-    claims_of(poll.pop("client_assertion"), f"{operator.url}/token")
-    assert poll == {
-        "grant_type": "urn:openid:params:grant-type:ciba",
-        "auth_req_id": "r-1",
-        "client_assertion_type": TYPE,
-    }
-
-
-def test_ciba_polls_at_the_servers_interval_and_slows_down_when_told(
-    operator: Operator, ciba: Camara, naps: Clock
-) -> None:
-    operator.tokens = [
-        PENDING,
-        PENDING,
-        lambda: refused("slow_down"),
-        PENDING,
-        lambda: reply({}, 502),  # a poll that failed leaves the question open
-        lambda: granted("token-1"),
-    ]
-    assert verify(ciba, 60).outcome is Outcome.MATCHED
-    assert naps.slept == [2, 2, 2, 7, 7, 12]
-    assert len(operator.consents) == 1
-
-
-@pytest.mark.parametrize(
-    ("interval", "seconds"), [(None, 5), (0, 5), (-1, 5), ("2", 5), (True, 5), (1.5, 5), (9, 9)]
-)
-def test_an_interval_that_cannot_be_believed_is_five_seconds(
-    interval: object, seconds: float, operator: Operator, ciba: Camara, naps: Clock
-) -> None:
-    operator.consent = lambda: reply({"auth_req_id": "r-1", "interval": interval})
-    verify(ciba, 60)
-    assert naps.slept == [seconds]
-
-
-@pytest.mark.parametrize("interval", [2, 5, 9, 10**30])
-def test_who_does_not_answer_in_time_is_a_counted_timeout_and_free(
-    interval: int, operator: Operator, ciba: Camara
-) -> None:
-    operator.consent = lambda: reply({"auth_req_id": "r-1", "interval": interval})
-    operator.tokens = [PENDING, PENDING, lambda: refused("slow_down"), PENDING]
-    started = time.monotonic()
-    assert verify(ciba, 8) == Answer(Outcome.TIMEOUT, "CONSENT_PENDING")
-    assert time.monotonic() - started < SLACK  # nobody waits for a poll that comes too late
-    assert operator.bearers == []
-    assert len(operator.consents) == 1
-
-
-CIBA_ERRORS = {
-    "access_denied": Outcome.CONSENT_MISSING,
-    "expired_token": Outcome.CONSENT_MISSING,
-    "unknown_user_id": Outcome.NO_RECORD,
-    "invalid_client": Outcome.AUTH_CONFIG,
-    "invalid_scope": Outcome.AUTH_CONFIG,
-    "invalid_request": Outcome.AUTH_CONFIG,
-    "invalid_request_object": Outcome.AUTH_CONFIG,
-    "unauthorized_client": Outcome.AUTH_CONFIG,
-    "unsupported_grant_type": Outcome.AUTH_CONFIG,
-    "invalid_grant": Outcome.PROVIDER_ERROR,
-    "never_heard_of": Outcome.PROVIDER_ERROR,
-}
-
-
-def test_every_ciba_error_of_the_outcome_map_is_tested_here() -> None:
-    known = {code for code, _ in code_table("camara.ciba_error").items()}
-    assert known == set(CIBA_ERRORS) - {"never_heard_of"}
-
-
-@pytest.mark.parametrize("endpoint", ["authorize", "token"])
-@pytest.mark.parametrize("error", CIBA_ERRORS)
-def test_a_refused_consent_is_the_answer_of_the_call_and_free(
-    error: str, endpoint: str, operator: Operator, ciba: Camara
-) -> None:
-    if endpoint == "authorize":
-        operator.consent = lambda: refused(error, 403)
-    else:
-        operator.tokens = [PENDING, lambda: refused(error)]
-    answered = verify(ciba, 60)
-    assert (answered.outcome, answered.code) == (CIBA_ERRORS[error], error)
-    assert answered.billed is Billed.NO
-    assert operator.bearers == []
-
-
-def test_a_lost_lease_disturbs_nobody(operator: Operator, ciba: Camara) -> None:
-    answered = ciba.verify(PERSON, "a", Deadline.after(60), lambda: False)
-    assert answered == Answer(Outcome.NOT_SENT, "VETOED")
-    assert operator.consents == []
-
-
-def test_a_lease_that_is_lost_while_the_person_thinks_asks_no_match(
-    operator: Operator, ciba: Camara
-) -> None:
-    allowed = [True]
-
-    def once() -> bool:
-        return allowed.pop() if allowed else False
-
-    answered = ciba.verify(PERSON, "a", Deadline.after(60), once)
-    assert (answered.outcome, answered.detail) == (Outcome.TIMEOUT, "VETOED")
-    assert len(operator.consents) == 1
-    assert operator.bearers == []
-
-
-def test_an_authorize_endpoint_out_of_reach_reached_nobody(
-    operator: Operator, transport: Transport, naps: Clock
-) -> None:
-    tokens = Ciba(operator.server(transport), f"{refusing_url()}bc", sleep=naps)
-    answered = verify(operator.provider(tokens, transport))
-    assert answered == Answer(Outcome.NOT_SENT, "TOKEN_REFUSED")
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: reply({}, 500),
-        lambda: reply({}),
-        lambda: reply({"auth_req_id": 7}),
-        lambda: reply({"auth_req_id": ""}),
-        lambda: reply({"auth_req_id": "r" * 2000}),
-        lambda: reply([]),
-        lambda: Response("", 302, headers={"Location": "/elsewhere"}),
-    ],
-)
-def test_a_consent_request_of_unknown_fate_counts_because_a_person_may_have_been_reached(
-    make: Callable[[], Response], operator: Operator, ciba: Camara
-) -> None:
-    operator.consent = make
-    assert verify(ciba) == Answer(Outcome.TIMEOUT, "CONSENT_UNKNOWN")
-    assert len(operator.consents) == 1
-
-
-def test_a_consent_request_that_is_never_answered_counts_too(
-    operator: Operator, transport: Transport, naps: Clock
-) -> None:
-    with ScriptedServer(_hang) as hanging:
-        tokens = Ciba(operator.server(transport), f"{hanging.url}bc", sleep=naps)
-        answered = verify(operator.provider(tokens, transport), 0.5)
-    assert answered == Answer(Outcome.TIMEOUT, "CONSENT_UNKNOWN")
-
-
-def test_a_limit_before_anybody_was_reached_is_the_accounts(
-    operator: Operator, ciba: Camara
-) -> None:
-    operator.consent = lambda: reply({}, 429, **{"Retry-After": "7"})
-    answered = verify(ciba)
-    assert (answered.outcome, answered.detail) == (Outcome.RATE_LIMITED, "ACCOUNT_QPS")
-
-
-def test_after_a_message_nothing_is_repeated_within_seconds(
-    operator: Operator, transport: Transport, naps: Clock, ciba: Camara
-) -> None:
-    operator.answers = [(429, {"status": 429, "code": "TOO_MANY_REQUESTS", "message": ""})]
-    answered = verify(ciba, 60)
-    assert (answered.outcome, answered.detail) == (Outcome.RATE_LIMITED, "AFTER_PROMPT")
-    operator.answers = [(503, {"status": 503, "code": "UNAVAILABLE", "message": ""})]
-    answered = verify(ciba, 60)
-    assert (answered.outcome, answered.detail) == (Outcome.TIMEOUT, "AFTER_PROMPT")
-    tokens = Ciba(operator.server(transport), f"{operator.url}/bc", sleep=naps)
-    unreachable = Camara(
-        name="camara",
-        lanes=frozenset(Lane),
-        endpoint=refusing_url().rstrip("/"),
-        tokens=tokens,
-        transport=transport,
-    )
-    answered = verify(unreachable, 60)
-    assert (answered.outcome, answered.detail) == (Outcome.TIMEOUT, "REFUSED")
-    assert answered.billed is Billed.NO
-
-
-def test_a_refused_persons_token_sends_no_second_message(operator: Operator, ciba: Camara) -> None:
-    operator.answers = [(401, UNAUTHENTICATED)]
-    assert verify(ciba, 60).outcome is Outcome.AUTH_CONFIG
-    assert len(operator.consents) == len(operator.bearers) == 1
